@@ -1,0 +1,231 @@
+"""Counts, monotone: Poisson, Binomial, Geometric, NegativeBinomial by the discrete quantile coupling.
+
+``x`` is the smallest ``k`` with ``F(k) >= u``; the noise of an observed ``k`` is uniform on ``(F(k - 1), F(k)]``, kept as
+a signed log tail. Unit counterfactuals are overlaps of such intervals,
+
+    P(x' = j | x = k) = |(F(k-1), F(k)] ∩ (F'(j-1), F'(j)]| / |(F(k-1), F(k)]|,
+
+and their mean needs no sum, because partial means of these families are tails of a sibling: ``sum_{j <= m} j p(j)`` is
+the mean times ``F(m - 1)`` of Poisson(rate), Binomial(n - 1, p), NegativeBinomial(r + 1, p).
+
+>>> import torch
+>>> from torch.distributions import Poisson
+>>> coupling, two, three = PoissonCoupling(), Poisson(torch.tensor(2.0)), Poisson(torch.tensor(3.0))
+>>> noise = coupling.abduct(two, torch.tensor(0.0), torch.tensor(0.5))
+>>> coupling.push(two, noise).item(), coupling.push(three, noise).item()
+(0.0, 1.0)
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, ClassVar, final
+
+import torch
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from pcm.couplings import tail
+from pcm.couplings.coupling import Coupling
+from pcm.couplings.finite import constant_count
+from pcm.couplings.parameters import compact, given_logits, logit
+from pcm.couplings.special import (
+    beta_tail,
+    binomial_quantile,
+    gamma_tail,
+    negative_binomial_quantile,
+    poisson_quantile,
+)
+
+__all__ = ["BinomialCoupling", "Counts", "GeometricCoupling", "NegativeBinomialCoupling", "PoissonCoupling"]
+
+
+class Counts(Coupling):
+    """Quantile coupling of counts; a family adds its tail, its quantile, and its partial means."""
+
+    name: ClassVar[str] = "monotone"
+    discrete: ClassVar[bool] = True
+
+    @abstractmethod
+    def tail(self, fn: Any, count: Tensor) -> Tensor:
+        """Signed log tail of ``P(X <= count)``, ``-inf`` below 0; the broadcast shape."""
+
+    @abstractmethod
+    def quantile(self, fn: Any, noise: Tensor) -> Tensor:
+        """Smallest count whose tail is at least ``noise``; the broadcast shape."""
+
+    @abstractmethod
+    def partial_mean(self, fn: Any, low: Tensor, high: Tensor) -> Tensor:
+        """``sum of j P(X = j) over low < j <= high``; the broadcast shape."""
+
+    def push(self, fn: Any, noise: Tensor) -> Tensor:
+        """Smallest count whose tail is at least the noise."""
+        return self.quantile(fn, noise)
+
+    def abduct(self, fn: Any, value: Tensor, uniform: Tensor | None = None) -> Tensor:
+        """The noise at a fraction ``uniform`` of the interval of ``value``."""
+        if uniform is None:
+            raise TypeError("abducting a count needs `uniform`: many noises give the same value")
+        return tail.between(self.tail(fn, value - 1.0), self.tail(fn, value), uniform)
+
+    def fresh(self, fn: Any, uniform: Tensor) -> Tensor:
+        """Tail of the uniform."""
+        return tail.from_uniform(uniform)
+
+    def probability(self, fn: Any, value: Tensor, other: Any, outcome: Tensor) -> Tensor:
+        """Overlap of the two intervals of noise, as a share of the factual one; the broadcast shape."""
+        low, high = self.tail(fn, value - 1.0), self.tail(fn, value)
+        start, end = self.tail(other, outcome - 1.0), self.tail(other, outcome)
+        return tail.mass(torch.maximum(low, start), torch.minimum(high, end)) / tail.mass(low, high)
+
+    def expectation(self, fn: Any, value: Tensor, other: Any) -> Tensor:
+        """``E[x' | x = value]``, exact; the broadcast shape."""
+        low, high = self.tail(fn, value - 1.0), self.tail(fn, value)
+        first = self.quantile(other, torch.nextafter(low, torch.full_like(low, torch.inf)))
+        last = self.quantile(other, high)
+        # the two end counts are reached in part, those strictly between them wholly
+        ends = first * tail.mass(low, torch.minimum(self.tail(other, first), high))
+        ends = ends + last * tail.mass(torch.maximum(self.tail(other, last - 1.0), low), high)
+        mean = (ends + self.partial_mean(other, first, last - 1.0)) / tail.mass(low, high)
+        return torch.where(first == last, first, torch.clamp(mean, min=first, max=last))
+
+
+@final
+class PoissonCoupling(Counts):
+    """Poisson: ``F(k) = Q(k + 1, rate)``."""
+
+    families = (torch.distributions.Poisson,)
+
+    def tail(self, fn: Any, count: Tensor) -> Tensor:
+        """Tail of ``Q(count + 1, rate)``."""
+        inside = -gamma_tail(compact(fn.rate), torch.clamp(count, min=0.0) + 1.0)
+        return torch.where(count < 0, -torch.inf, inside)
+
+    def quantile(self, fn: Any, noise: Tensor) -> Tensor:
+        """Smallest count by galloping search."""
+        return poisson_quantile(noise, compact(fn.rate))
+
+    def partial_mean(self, fn: Any, low: Tensor, high: Tensor) -> Tensor:
+        """``rate * P(low - 1 < X <= high - 1)``."""
+        return compact(fn.rate) * tail.mass(self.tail(fn, low - 1.0), self.tail(fn, high - 1.0))
+
+
+@final
+class BinomialCoupling(Counts):
+    """Binomial: ``F(k) = I_(1-p)(n - k, k + 1)``."""
+
+    families = (torch.distributions.Binomial,)
+
+    def tail(self, fn: Any, count: Tensor) -> Tensor:
+        """Tail of ``I_(1-p)(n - count, count + 1)``."""
+        return _binomial_tail(count, compact(fn.total_count), *_probabilities(fn))
+
+    def quantile(self, fn: Any, noise: Tensor) -> Tensor:
+        """Smallest count by galloping search."""
+        return binomial_quantile(noise, compact(fn.total_count), *_probabilities(fn))
+
+    def partial_mean(self, fn: Any, low: Tensor, high: Tensor) -> Tensor:
+        """``n p * P(low - 1 < Y <= high - 1)`` with ``Y ~ Binomial(n - 1, p)``."""
+        n, (p, q) = compact(fn.total_count), _probabilities(fn)
+        return n * p * tail.mass(_binomial_tail(low - 1.0, n - 1, p, q), _binomial_tail(high - 1.0, n - 1, p, q))
+
+    def cardinality(self, fn: Any) -> int | None:
+        """``total_count + 1`` where it is one number."""
+        count = constant_count(fn)
+        return None if count is None else count + 1
+
+    def transition(self, fn: Any, value: Tensor, other: Any) -> Tensor:
+        """Overlaps of intervals with every outcome's."""
+        count = constant_count(other)
+        if count is None:
+            return super().transition(fn, value, other)
+        outcome = torch.arange(count + 1, dtype=value.dtype, device=value.device)
+        low, high = self.tail(fn, value - 1.0).unsqueeze(-1), self.tail(fn, value).unsqueeze(-1)
+        p, q = (each.unsqueeze(-1) for each in _probabilities(other))
+        ends = _binomial_tail(outcome, torch.tensor(float(count), dtype=value.dtype), p, q)
+        ends = ends.expand(torch.broadcast_shapes(ends.shape, low.shape[:-1] + (1,)))
+        starts = torch.cat([torch.full_like(ends[..., :1], -torch.inf), ends[..., :-1]], -1)
+        return tail.mass(torch.maximum(low, starts), torch.minimum(high, ends)) / tail.mass(low, high)
+
+
+@final
+class NegativeBinomialCoupling(Counts):
+    """Negative binomial: ``F(k) = I_(1-p)(r, k + 1)``."""
+
+    families = (torch.distributions.NegativeBinomial,)
+
+    def tail(self, fn: Any, count: Tensor) -> Tensor:
+        """Tail of ``I_(1-p)(total_count, count + 1)``."""
+        return _negative_binomial_tail(count, compact(fn.total_count), *_probabilities(fn))
+
+    def quantile(self, fn: Any, noise: Tensor) -> Tensor:
+        """Smallest count by galloping search."""
+        return negative_binomial_quantile(noise, compact(fn.total_count), *_probabilities(fn))
+
+    def partial_mean(self, fn: Any, low: Tensor, high: Tensor) -> Tensor:
+        """``r p / (1 - p) * P(low - 1 < Y <= high - 1)`` with ``Y ~ NegativeBinomial(r + 1, p)``."""
+        r, (p, q) = compact(fn.total_count), _probabilities(fn)
+        inside = tail.mass(
+            _negative_binomial_tail(low - 1.0, r + 1, p, q), _negative_binomial_tail(high - 1.0, r + 1, p, q)
+        )
+        return r * p / q * inside
+
+
+@final
+class GeometricCoupling(Counts):
+    """Geometric (failures before the first success): ``1 - F(k) = (1 - p)^(k + 1)``, all in closed form."""
+
+    families = (torch.distributions.Geometric,)
+
+    def tail(self, fn: Any, count: Tensor) -> Tensor:
+        """Tail at survival ``exp(-(count + 1) hazard)``."""
+        return _from_hazard((count + 1.0) * _hazard(fn))
+
+    def quantile(self, fn: Any, noise: Tensor) -> Tensor:
+        """``ceil(hazard of the noise / hazard) - 1``, corrected for rounding."""
+        step = _hazard(fn)
+        guess = torch.clamp(torch.ceil(tail.hazard(noise) / step) - 1.0, min=0.0)
+        # rounding is off by one at most; T(k) decides, as it does in abduction
+        guess = torch.where(_from_hazard(guess * step) >= noise, guess - 1.0, guess)
+        guess = torch.where(_from_hazard((guess + 1.0) * step) < noise, guess + 1.0, guess)
+        return torch.clamp(guess, min=0.0)
+
+    def partial_mean(self, fn: Any, low: Tensor, high: Tensor) -> Tensor:
+        """``(1 - p) / p * P(low - 1 < Y <= high - 1)`` with ``Y ~ NegativeBinomial(2, 1 - p)``."""
+        p, q = _probabilities(fn)
+        two = torch.full_like(p, 2.0)
+        inside = tail.mass(
+            _negative_binomial_tail(low - 1.0, two, q, p), _negative_binomial_tail(high - 1.0, two, q, p)
+        )
+        return q / p * inside
+
+
+def _probabilities(fn: Any) -> tuple[Tensor, Tensor]:
+    """``p`` and ``1 - p``, each accurate where it is small; shape (batch), compact."""
+    if given_logits(fn):
+        odds = compact(fn.logits)
+        return torch.sigmoid(odds), torch.sigmoid(-odds)
+    probs = compact(fn.probs)
+    return probs, 1.0 - probs
+
+
+def _hazard(fn: Any) -> Tensor:
+    """``-log(1 - p)``; shape (batch), compact."""
+    return -logsigmoid(-compact(logit(fn))) if given_logits(fn) else -torch.log1p(-compact(fn.probs))
+
+
+def _from_hazard(hazard: Tensor) -> Tensor:
+    """Signed log tail where ``-log(1 - u)`` is ``hazard``; ``-inf`` at 0."""
+    upper = hazard > 0.6931471805599453
+    return torch.where(upper, hazard, torch.log(-torch.expm1(-torch.where(upper, 1.0, hazard))))
+
+
+def _binomial_tail(count: Tensor, n: Tensor, p: Tensor, q: Tensor) -> Tensor:
+    inner = torch.minimum(torch.clamp(count, min=0.0), torch.clamp(n - 1.0, min=0.0))
+    inside = beta_tail(q, p, torch.clamp(n - inner, min=1.0), inner + 1.0)
+    return torch.where(count < 0, -torch.inf, torch.where(count >= n, torch.inf, inside))
+
+
+def _negative_binomial_tail(count: Tensor, r: Tensor, p: Tensor, q: Tensor) -> Tensor:
+    inside = beta_tail(q, p, torch.where(r > 0, r, 1.0), torch.clamp(count, min=0.0) + 1.0)
+    return torch.where(count < 0, -torch.inf, torch.where(r > 0, inside, torch.inf))

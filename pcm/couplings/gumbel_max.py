@@ -1,0 +1,139 @@
+"""Gumbel-max: ``x = argmax_k (log p_k + g_k)`` with standard Gumbel noise, the counterfactually stable coupling.
+
+A finite outcome changes between worlds only if some other outcome became relatively more likely [1]_. Given ``x = i``
+the noise is drawn top-down: with unit exponentials ``E_0, E_k``,
+
+    g_i = -log(p_i E_0),   g_k = -log(p_k E_0 + E_k).
+
+The unit counterfactual has a closed form. With ``c_k = p_k / p'_k`` and ``A(c) = 1 + sum_k max(0, p'_k c - p_k)``,
+
+    P(x' = i | x = i) = 1 / A(c_i),
+    P(x' = j | x = i) = p'_j * integral from c_j to c_i of dc / A(c)^2      (0 where c_j >= c_i).
+
+(Arrival times ``e^-(log p'_k + g_k)``: given ``E_0 = w``, outcome k arrives at ``c_k w`` plus an exponential of rate
+``p'_k``, and i at ``c_i w``; j comes first at time ``c w`` with density ``p'_j w exp(-w (A(c) - 1))``; integrate over
+``w``.) ``A`` is linear between the sorted ``c_k``, so each piece of the integral is ``(c_b - c_a) / (A(c_a) A(c_b))``.
+
+References
+----------
+.. [1] Oberst, Sontag (2019). Counterfactual off-policy evaluation with Gumbel-max structural causal models. ICML.
+
+>>> import torch
+>>> from torch.distributions import Categorical
+>>> p, q = Categorical(torch.tensor([0.5, 0.3, 0.2])), Categorical(torch.tensor([0.2, 0.3, 0.5]))
+>>> [round(x, 5) for x in GumbelMax().transition(p, torch.tensor(0), q).tolist()]
+[0.4, 0.13846, 0.46154]
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, final
+
+import torch
+from torch import Tensor
+
+from pcm.couplings.coupling import Coupling
+from pcm.couplings.finite import FINITE, at_outcome, codes, expected, log_table, outcomes, size
+from pcm.errors import CouplingError
+
+__all__ = ["GumbelMax", "transition_table"]
+
+
+@final
+class GumbelMax(Coupling):
+    """Gumbel-max over the table of any finite family; noise is (batch, category)."""
+
+    name: ClassVar[str] = "gumbel_max"
+    families = FINITE
+    discrete: ClassVar[bool] = True
+
+    def noise_event(self, fn: Any) -> torch.Size:
+        """``(category,)``."""
+        count = size(fn)
+        if count is None:
+            raise CouplingError(
+                f"the gumbel_max coupling was asked for a {type(fn).__name__} whose number of outcomes is not one "
+                "known number for all units; use the 'monotone' coupling.",
+                family=type(fn).__name__,
+            )
+        return torch.Size([count])
+
+    def push(self, fn: Any, noise: Tensor) -> Tensor:
+        """``argmax_k (log p_k + g_k)``, as a value of the family."""
+        return outcomes(fn, (log_table(fn) + noise).argmax(-1))
+
+    def abduct(self, fn: Any, value: Tensor, uniform: Tensor | None = None) -> Tensor:
+        """Gumbels given that ``value`` won, top-down; (batch, category)."""
+        if uniform is None:
+            raise TypeError("abducting a discrete value needs `uniform`: many noises give the same value")
+        table, chosen = log_table(fn), codes(fn, value).unsqueeze(-1)
+        exponential = -torch.log(uniform)
+        picked = torch.arange(table.shape[-1], device=table.device) == chosen
+        first = torch.where(picked, exponential, 0.0).sum(-1, keepdim=True)
+        log_chosen = torch.where(picked, table, 0.0).sum(-1, keepdim=True)
+        top = -torch.log(first) - log_chosen
+        others = -torch.log(torch.exp(table) * first + exponential)
+        # rounding must not lift another outcome over the chosen one: stay a few ulps below it
+        peak = log_chosen + top
+        ceiling = peak - table
+        ceiling = ceiling - 8.0 * torch.finfo(ceiling.dtype).eps * (peak.abs() + table.abs() + 1.0)
+        others = torch.where(torch.isneginf(table), others, torch.minimum(others, ceiling))
+        return torch.where(picked, top, others)
+
+    def fresh(self, fn: Any, uniform: Tensor) -> Tensor:
+        """Standard Gumbels."""
+        return -torch.log(-torch.log(uniform))
+
+    def cardinality(self, fn: Any) -> int | None:
+        """K."""
+        return size(fn)
+
+    def transition(self, fn: Any, value: Tensor, other: Any) -> Tensor:
+        """The closed form; (batch, category)."""
+        return transition_table(log_table(fn), codes(fn, value), log_table(other))
+
+    def probability(self, fn: Any, value: Tensor, other: Any, outcome: Tensor) -> Tensor:
+        """Entry of :meth:`transition`."""
+        return at_outcome(self.transition(fn, value, other), other, outcome)
+
+    def expectation(self, fn: Any, value: Tensor, other: Any) -> Tensor:
+        """Mean code (of one-hot rows: the transition itself)."""
+        return expected(self.transition(fn, value, other), other)
+
+
+def transition_table(log_p: Tensor, code: Tensor, log_q: Tensor) -> Tensor:
+    """``P(x' = k | x = code)`` of the Gumbel-max coupling.
+
+    Parameters
+    ----------
+    log_p, log_q : Tensor
+        Normalised log-probabilities before and after; (batch, category).
+    code : Tensor
+        Factual outcome, int64; (batch).
+
+    Returns
+    -------
+    Tensor
+        (batch, category); rows sum to one.
+    """
+    shape = torch.broadcast_shapes(log_p.shape, log_q.shape)
+    p, q = torch.exp(log_p).expand(shape), torch.exp(log_q).expand(shape)
+    # an outcome impossible after arrives never; impossible in both worlds as well (0 / 0)
+    c = torch.where(q > 0, p / q, torch.inf)
+    c_sorted, order = torch.sort(c, dim=-1)
+    rate = torch.cumsum(torch.gather(q, -1, order), -1)
+    spent = torch.cumsum(torch.gather(p, -1, order), -1)
+    area = torch.where(torch.isinf(c_sorted), torch.inf, 1.0 + (rate * c_sorted - spent))
+    gap = c_sorted[..., 1:] - c_sorted[..., :-1]
+    moved = gap > 0
+    # (c_b - c_a) / (A_a A_b) with A_b = A_a + rate (c_b - c_a); finite where c_b is infinite
+    start = area[..., :-1]
+    piece = 1.0 / (start * (start / torch.where(moved, gap, 1.0) + rate[..., :-1]))
+    piece = torch.where(moved, piece, 0.0)
+    integral = torch.cat([torch.zeros_like(c_sorted[..., :1]), torch.cumsum(piece, -1)], -1)
+    back = torch.argsort(order, dim=-1)
+    area, integral = torch.gather(area, -1, back), torch.gather(integral, -1, back)
+
+    picked = torch.arange(shape[-1], device=p.device) == code.unsqueeze(-1)
+    reached = torch.where(picked, integral, 0.0).sum(-1, keepdim=True)
+    return torch.where(picked, 1.0 / area, q * torch.clamp(reached - integral, min=0.0))

@@ -1,0 +1,84 @@
+"""What inference is about: a log density over named, constrained parameters.
+
+``Target`` is the only thing a method of inference sees of a program, so that methods know nothing of programs:
+``log p(theta) + log p(data | theta)``, the support and the shape of every parameter, and nothing else.
+
+>>> import torch
+>>> from torch.distributions import constraints
+>>> target = Target(
+...     log_density=lambda theta: -0.5 * theta["slope"] ** 2,
+...     supports={"slope": constraints.real},
+...     initial={"slope": torch.zeros((), dtype=torch.float64)},
+... )
+>>> target.names
+('slope',)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from torch import Tensor
+from torch.distributions.constraints import Constraint
+
+from pcm.errors import FitError, listed
+
+__all__ = ["Target"]
+
+
+@dataclass(frozen=True)
+class Target:
+    """A log density over named parameters, at their constrained values.
+
+    Parameters
+    ----------
+    log_density
+        Maps ``{name: value}`` to the scalar log p(theta) + log p(data | theta), in nats; differentiable. It may read
+        the tensors of ``trainable``.
+    supports
+        Each parameter's support, in program order. A support must not depend on another parameter.
+    initial
+        A value of each parameter inside its support, float64; fixes the shapes.
+    trainable
+        Unconstrained leaf tensors with ``requires_grad`` (module weights, ``pyro.param``) that ``log_density`` reads
+        in place. ``map`` and ``svi`` optimise them in place; ``laplace`` and ``nuts`` refuse them by name.
+    dims
+        Names of each parameter's axes, for ArviZ; a parameter may be missing.
+    batched
+        The same density for values ``(draw, …)``, giving ``(draw,)``. Without it ``torch.func.vmap`` is used, and a
+        loop where that cannot be.
+    units
+        Number of rows of data; sets the size of chunks and appears in messages.
+
+    Raises
+    ------
+    FitError
+        If ``supports`` and ``initial`` name different parameters, or a trainable tensor is no leaf with a gradient.
+    """
+
+    log_density: Callable[[dict[str, Tensor]], Tensor]
+    supports: Mapping[str, Constraint]
+    initial: Mapping[str, Tensor]
+    trainable: Mapping[str, Tensor] = field(default_factory=dict)
+    dims: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    batched: Callable[[dict[str, Tensor]], Tensor] | None = None
+    units: int = 1
+
+    def __post_init__(self) -> None:
+        if set(self.supports) != set(self.initial):
+            raise FitError(
+                f"A target needs a support and an initial value for each parameter; supports: {listed(self.supports)}; "
+                f"initial values: {listed(self.initial)}. Give both for the same names."
+            )
+        bad = [name for name, leaf in self.trainable.items() if not (leaf.is_leaf and leaf.requires_grad)]
+        if bad:
+            raise FitError(
+                f"Trainable tensors must be leaves that require a gradient; {listed(bad)} are not. "
+                "Pass the unconstrained tensor itself, not a value computed from it."
+            )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the parameters, in program order."""
+        return tuple(self.supports)

@@ -1,0 +1,90 @@
+"""What a result rests on: rung, couplings, how each site was abducted, where the parameters came from.
+
+>>> Account(rung=3, sites={"x": SiteAccount("Normal", "monotone", "exact")}).sites["x"].abduction
+'exact'
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+__all__ = ["Account", "SiteAccount"]
+
+
+@dataclass(frozen=True)
+class SiteAccount:
+    """How one site's noise was treated.
+
+    Attributes
+    ----------
+    family : str
+    coupling : str
+        Structural equation assumed behind the distribution.
+    abduction : str
+        ``"exact"`` (the value determines the noise), ``"law"`` (the noise's law given the value, in closed form),
+        ``"fresh"`` (rung 2: noise not carried over), or ``"not needed"``.
+    """
+
+    family: str
+    coupling: str
+    abduction: str
+
+
+@dataclass(frozen=True)
+class Account:
+    """What a result rests on.
+
+    Attributes
+    ----------
+    rung : int
+        3 for counterfactuals; 2 where some needed site's noise is not carried over, and for averages of fresh units.
+    sites : dict of str to SiteAccount
+    identification : str
+        Whether the graph alone fixes the answer, or the couplings and distributions of the program do.
+    parameters : str
+        ``"none"``, ``"given"``, or the method and number of draws of the fit.
+    worlds : dict of str to str
+        How each world's open variables were averaged: exactly over assignments, or by draws.
+    ess, khat : float or None
+        Effective sample size and Pareto k-hat of the parameter draws.
+    notes : tuple of str
+    """
+
+    rung: int
+    sites: dict[str, SiteAccount] = field(default_factory=dict)
+    identification: str = ""
+    parameters: str = "none"
+    worlds: dict[str, str] = field(default_factory=dict)
+    ess: float | None = None
+    khat: float | None = None
+    notes: tuple[str, ...] = ()
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """A row a site."""
+        rows = {name: (site.family, site.coupling, site.abduction) for name, site in self.sites.items()}
+        return pd.DataFrame.from_dict(rows, orient="index", columns=["family", "coupling", "abduction"])
+
+    def _lines(self) -> list[tuple[str, str]]:
+        lines = [("rung", str(self.rung)), ("identification", self.identification), ("parameters", self.parameters)]
+        if self.khat is not None:
+            lines.append(("Pareto k-hat", f"{self.khat:.2f}"))
+        if self.ess is not None:
+            lines.append(("effective sample size", f"{self.ess:.0f}"))
+        lines += [(f"world {world}", words) for world, words in self.worlds.items()]
+        return lines + [("note", note) for note in self.notes]
+
+    def __repr__(self) -> str:
+        head = "\n".join(f"{key}: {value}" for key, value in self._lines() if value)
+        return f"Account\n{head}\n{self.to_dataframe().to_string()}"
+
+    def _repr_html_(self) -> str:
+        import html
+
+        rows = "".join(
+            f"<tr><th style='text-align:left'>{html.escape(key)}</th><td style='text-align:left'>{html.escape(value)}</td></tr>"
+            for key, value in self._lines()
+            if value
+        )
+        return f"<table>{rows}</table>{self.to_dataframe().to_html()}"

@@ -1,0 +1,90 @@
+"""Writing a result's account from the plans that made it.
+
+>>> from pcm.query.accounting import account_of
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from pcm.query.account import Account, SiteAccount
+from pcm.worlds import Stochastic
+
+if TYPE_CHECKING:
+    from pcm.query.evaluate import Evaluation
+    from pcm.query.model import Model
+
+__all__ = ["account_of", "parameter_words", "site_accounts"]
+
+
+def account_of(run: Evaluation) -> Account:
+    """The account of a counterfactual."""
+    sites = site_accounts(run.model, run.needed)
+    discrete = [name for name in run.needed if run.structure.sites[name].discrete]
+    fresh = [name for name, site in sites.items() if site.abduction == "fresh"]
+    words, khat, ess = parameter_words(run.model, run.lanes)
+    basis = "model-dependent: unit counterfactuals rest on the program's structural equations"
+    if discrete:
+        basis += f" (of discrete {', '.join(sorted(discrete))}: on the coupling, which data cannot test)"
+    notes = list(run.structure.notes)
+    if run.looped:
+        notes.append("the program cannot be mapped over draws (Python control flow on a parameter): run one by one")
+    return Account(
+        rung=2 if fresh else 3,
+        sites=sites,
+        identification=basis,
+        parameters=words,
+        worlds={world: _world_words(run, world) for world in run.plans},
+        ess=ess,
+        khat=khat,
+        notes=tuple(notes),
+    )
+
+
+def site_accounts(model: Model, needed: frozenset[str]) -> dict[str, SiteAccount]:
+    """How each stochastic site's noise was treated."""
+    made = {}
+    for name in model.structure.stochastic:
+        site = model.structure.sites[name]
+        if site.coupling is None:
+            continue
+        if name not in needed:
+            words = "not needed"
+        elif site.coupling.rung < 3:
+            words = "fresh"
+        else:
+            words = "exact" if site.coupling.invertible else "law"
+        made[name] = SiteAccount(site.family, site.coupling.name, words)
+    return made
+
+
+def parameter_words(model: Model, lanes: int) -> tuple[str, float | None, float | None]:
+    """Where the parameters came from, k-hat and effective sample size of their draws."""
+    if not model.program.parameters and not model.program.trainable:
+        return "none", None, None
+    if not model.free and model.posterior is None:
+        return "given", None, None
+    if model.posterior is None:
+        return f"prior ({lanes} draws): not fitted", None, None
+    found = model.posterior.diagnostics
+    khat, ess = found.get("khat"), found.get("ess")
+    ess = float(ess) if isinstance(ess, int | float) and math.isfinite(ess) else None
+    return f"posterior ({model.posterior.method}, {lanes} draws)", float(khat) if khat is not None else None, ess
+
+
+def _world_words(run: Evaluation, world: str) -> str:
+    plan = run.plans[world]
+    open_ends = [name for name in run.structure.sites if plan.randomness[name] and name in plan.changed]
+    if not open_ends:
+        return "every value determined by the evidence" + (" and the parameters" if run.lanes > 1 else "")
+    drawn = [name for name in open_ends if not run.exact(world, name)]
+    counts = [math.prod((plan.branches(name) or {}).values()) for name in open_ends if name not in drawn]
+    words = []
+    if counts:
+        most = max(counts)
+        words.append("probabilities in closed form" + (f", exact over {most} joint assignments" if most > 1 else ""))
+    if drawn:
+        words.append(f"{', '.join(drawn)} averaged over {run.draws} draws of noise")
+    fresh = [name for name in plan.sets if isinstance(plan.sets[name], Stochastic)]
+    return "; ".join(words) + (f" ({', '.join(fresh)} drawn afresh)" if fresh else "")

@@ -1,0 +1,364 @@
+"""Counterfactuals: what these very units would have been, had something been otherwise.
+
+Abduction, action, prediction (Pearl, *Causality*, 7.1): each unit's noise is pulled back from what was observed, and
+replayed in worlds where some sites or edges are set.
+
+>>> import pyro, pyro.distributions as dist, pcm
+>>> def encouragement():
+...     x = pyro.sample("X", dist.Normal(0.0, 1.0))
+...     h = pyro.sample("H", dist.Normal(0.5 * x, 1.0))
+...     pyro.sample("Y", dist.Normal(0.7 * x + 0.4 * h, 1.0))
+>>> cf = pcm.SCM(encouragement).counterfactual({"X": 0.5, "H": 1.0, "Y": 1.5}, do={"H": 2.0})
+>>> cf.mean("Y").round(12).tolist()
+[1.9]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+import xarray as xr
+from torch import Tensor
+
+from pcm.errors import ArgumentError, InterventionError, QueryError, UnknownNameError, listed, suggestion
+from pcm.io.arviz import data_tree, to_arviz
+from pcm.query.account import Account
+from pcm.query.accounting import account_of
+from pcm.query.effect import Effect, check_probability
+from pcm.query.evaluate import Evaluation
+from pcm.query.evidence import check_evidence, read_units
+from pcm.query.model import Model
+from pcm.query.quantile import weighted_quantile
+from pcm.worlds import Target, choose_seed
+
+__all__ = ["FACTUAL", "Counterfactual", "counterfactual", "read_worlds"]
+
+FACTUAL = "factual"
+
+
+def counterfactual(
+    model: Model,
+    data: Any,
+    *,
+    do: Mapping[Any, Any] | None = None,
+    worlds: Mapping[str, Mapping[Any, Any]] | None = None,
+    draws: int = 256,
+    seed: int | None = None,
+) -> Counterfactual:
+    """Answer a counterfactual query; see :meth:`pcm.SCM.counterfactual`."""
+    if isinstance(draws, bool) or not isinstance(draws, int) or draws < 1:
+        raise ArgumentError(f"draws={draws!r}: a positive whole number of draws is needed.")
+    named = read_worlds(model, do, worlds)
+    with model.program.sealed():
+        values, index = read_units(model, data)
+        seed = choose_seed(seed)
+        parameters = model.parameters(draws, seed, prior=False)
+        past = check_evidence(model, values, index, {name: value[0] for name, value in parameters.items()})
+    return Counterfactual(Evaluation(model, past, index, named, parameters, draws=draws, seed=seed), frozenset(values))
+
+
+def read_worlds(
+    model: Model, do: Mapping[Any, Any] | None, worlds: Mapping[str, Mapping[Any, Any]] | None
+) -> dict[str, dict[Target, Any]]:
+    """Named worlds from what a user wrote; ``do=`` names its world ``"do"``."""
+    if (do is None) == (worlds is None):
+        found = "both" if do is not None else "neither"
+        raise ArgumentError(f"a counterfactual takes do={{…}} or worlds={{name: {{…}}}}, one of the two; found {found}.")
+    if worlds is not None and not isinstance(worlds, Mapping):
+        raise ArgumentError(f"worlds= is a dict of name to interventions; found {type(worlds).__name__}.")
+    named: dict[str, dict[Target, Any]] = {}
+    for world, given in ({"do": do} if worlds is None else worlds).items():
+        if world == FACTUAL:
+            raise ArgumentError("a world cannot be named 'factual': that is the observed one, and always there.")
+        if not isinstance(world, str):
+            raise ArgumentError(f"a world's name is a string; found {world!r}.")
+        made = model.do(given or {}).interventions
+        named[world] = {target: action for target, action in made.items() if target in given}
+        if not given:
+            raise InterventionError(f"world '{world}' sets nothing; drop it ('factual' is always there).")
+    if not named:
+        raise ArgumentError("worlds= is empty; name at least one world.")
+    return named
+
+
+class Counterfactual:
+    """Units in several worlds; made by :meth:`pcm.SCM.counterfactual`.
+
+    Means and probabilities are computed, not drawn, wherever ``.account`` says so. Arrays start with the unit dim,
+    inner plates and event dims follow.
+    """
+
+    def __init__(self, evaluation: Evaluation, observed: frozenset[str]) -> None:
+        self._run, self._observed = evaluation, observed
+
+    # -- what is in it -----------------------------------------------------------------------------------------------
+
+    @property
+    def worlds(self) -> tuple[str, ...]:
+        """Names of the worlds, the factual one first."""
+        return (FACTUAL, *self._run.plans)
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Names of the variables, in program order."""
+        return self._run.structure.variables
+
+    @property
+    def index(self) -> pd.Index:
+        """Names of the units."""
+        return self._run.index
+
+    def __len__(self) -> int:
+        return self._run.units
+
+    @cached_property
+    def account(self) -> Account:
+        """What the answers rest on."""
+        return account_of(self._run)
+
+    # -- answers -----------------------------------------------------------------------------------------------------
+
+    def mean(self, name: str, world: str | None = None) -> np.ndarray:
+        """Expected value given the evidence, numpy ``[unit, …]``.
+
+        Raises
+        ------
+        QueryError
+            For a categorical variable whose categories have no order: ask :meth:`probability`.
+        """
+        world = self._named(name, world)
+        self._numeric(name, "mean")
+        return self._out(self._run.mean(world, name).mean(0), name)
+
+    def sd(self, name: str, world: str | None = None) -> np.ndarray:
+        """Standard deviation given the evidence, over parameters and open noise, numpy ``[unit, …]``."""
+        world = self._named(name, world)
+        self._numeric(name, "sd")
+        if self._finite_law(world, name):
+            chances = self._run.chances(world, name).mean(0)
+            codes = torch.arange(chances.shape[-1], dtype=chances.dtype)
+            mean = chances @ codes
+            return self._out(((chances * (codes - mean[..., None]) ** 2).sum(-1)).clamp(min=0).sqrt(), name)
+        draws = self._run.drawn(world, name).to(torch.float64)
+        if len(draws) == 1 or not self._uncertain(world, name):
+            return np.zeros(self._out(draws[0], name).shape)
+        return self._out(draws.std(0), name)
+
+    def probability(self, name: str, outcome: Any, world: str | None = None) -> np.ndarray:
+        """Probability that the variable has this value (a label or a code), numpy ``[unit, …]``.
+
+        For a discrete variable it is computed in closed form from the coupling, per unit, and averaged over what the
+        evidence leaves open.
+        """
+        world = self._named(name, world)
+        site = self._run.structure.sites[name]
+        if not site.discrete and site.kind == "variable":
+            raise QueryError(
+                f"'{name}' is continuous: no single value has a probability. Ask draws('{name}') and count, or interval()."
+            )
+        code = self._code(name, outcome)
+        return self._out(self._run.probability(world, name, torch.as_tensor(code)).mean(0), name)
+
+    def interval(self, name: str, prob: float = 0.9, world: str | None = None) -> np.ndarray:
+        """Central interval given the evidence, numpy ``[unit, …, 2]``; a point where nothing is uncertain."""
+        check_probability(prob)
+        world = self._named(name, world)
+        self._numeric(name, "interval")
+        levels = [(1 - prob) / 2, (1 + prob) / 2]
+        if self._finite_law(world, name):
+            chances = self._run.chances(world, name).mean(0).cumsum(-1)
+            ends = [(chances < level - 1e-12).sum(-1).clamp(max=chances.shape[-1] - 1) for level in levels]
+            return np.stack([self._out(end.to(torch.float64), name) for end in ends], -1)
+        atoms = self._run.atoms(world, name)
+        if atoms is not None:
+            ends = [weighted_quantile(*atoms, level) for level in levels]
+            return np.stack([self._out(end, name) for end in ends], -1)
+        found = self._run.drawn(world, name) if self._run.random(world, name) else self._run.value(world, name)
+        array = self._out(found.to(torch.float64), name, lanes=True)
+        low, high = np.quantile(array, levels, axis=0) if len(array) > 1 else (array[0], array[0])
+        return np.stack([low, high], -1)
+
+    def draws(self, name: str, world: str | None = None) -> np.ndarray:
+        """Draws of the variable given the evidence, numpy ``[draw, unit, …]`` (codes of a labelled one)."""
+        world = self._named(name, world)
+        return self._out(self._run.drawn(world, name), name, lanes=True)
+
+    def contrast(self, name: str, world: str, other: str = FACTUAL) -> Effect:
+        """Difference of the variable between two worlds, unit by unit: an :class:`Effect` with draws ``(draw, unit)``."""
+        self._numeric(name, "contrast")
+        first, second = self._named(name, world), self._named(name, other)
+        exact = self.mean(name, first) - self.mean(name, second)
+        if self._uncertain(first, name) or self._uncertain(second, name):
+            draws = self.draws(name, first).astype(float) - self.draws(name, second)
+        else:
+            draws = exact[None]
+        return Effect(
+            draws, label=f"{name}: {first} − {second}", account=self.account, index=self.index, exact_mean=exact
+        )
+
+    # -- tables and trees --------------------------------------------------------------------------------------------
+
+    def to_dataframe(self, prob: float = 0.9) -> pd.DataFrame:
+        """A row a unit and world; a column a variable.
+
+        Numbers are means, with ``name_low`` and ``name_high`` of the central interval where the variable is uncertain
+        in some world; 0/1 variables are the probability of 1; categorical ones have a column ``name=label`` with the
+        probability of each category.
+        """
+        check_probability(prob)
+        uncertain = {name for name in self.variables for world in self._run.plans if self._uncertain(world, name)}
+        parts = []
+        for world in self.worlds:
+            columns: dict[str, Any] = {"world": np.full(len(self), world, dtype=object)}
+            for name in self.variables:
+                columns.update(self._columns(name, world, prob, name in uncertain))
+            parts.append(pd.DataFrame(columns, index=self.index))
+        return pd.concat(parts)
+
+    def _columns(self, name: str, world: str, prob: float, uncertain: bool) -> dict[str, Any]:
+        site = self._run.structure.sites[name]
+        if self._unordered(name):
+            count = self._run.category_count(name)
+            labels = self._run.model.categories.get(name, range(count))
+            chances = self._run.chances(world, name).mean(0).numpy()
+            return {f"{name}={label}": chances[:, code] for code, label in enumerate(labels)}
+        mean = self.mean(name, world)
+        flat, names = _columns_of(name, mean)
+        made = dict(zip(names, flat, strict=True))
+        if uncertain and site.cardinality != 2:
+            for end, bound in zip(("low", "high"), np.moveaxis(self.interval(name, prob, world), -1, 0), strict=True):
+                flat, names = _columns_of(name, bound)
+                made.update({f"{column}_{end}": values for column, values in zip(names, flat, strict=True)})
+        return made
+
+    @cached_property
+    def inference_data(self) -> Any:
+        """What ArviZ reads: group ``posterior`` with dims (chain, draw, world, unit), ``observed_data`` with (unit)."""
+        arrays: dict[str, Any] = {}
+        for name in self.variables:
+            draws = np.stack([self.draws(name, world) for world in self.worlds], 1)
+            extra = tuple(f"{name}_dim_{axis}" for axis in range(draws.ndim - 3))
+            arrays[name] = (("chain", "draw", "world", "unit", *extra), draws[None])
+        for name, value in self._run.parameters.items():
+            if self._run.lanes > 1:
+                extra = tuple(f"{name}_dim_{axis}" for axis in range(value.dim() - 1))
+                arrays[name] = (("chain", "draw", *extra), value.numpy()[None])
+        seen = {}
+        for name in self._observed:
+            array = self.draws(name, FACTUAL)[0]
+            seen[name] = (("unit", *(f"{name}_dim_{axis}" for axis in range(array.ndim - 1))), array)
+        coords = {"world": list(self.worlds), "unit": _unit_labels(self.index)}
+        return to_arviz(data_tree({"posterior": arrays, "observed_data": seen}, coords=coords))
+
+    def to_xarray(self) -> xr.Dataset:
+        """The draws as one xarray Dataset, dims (chain, draw, world, unit)."""
+        return self.inference_data["posterior"] if isinstance(self.inference_data, xr.DataTree) else self.inference_data.posterior
+
+    def plot(self, name: str, units: Any = None, prob: float = 0.9) -> Any:
+        """Figure of the variable in each world: its distribution over units, or unit by unit for few or chosen units.
+
+        Parameters
+        ----------
+        name : str
+        units : list of index labels, optional
+            Draw these units one by one; all of them where there are at most 20.
+        prob : float
+            Of the intervals.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+        """
+        from pcm.query.picture import picture
+
+        return picture(self, name, units, prob)
+
+    def __repr__(self) -> str:
+        return (
+            f"Counterfactual({len(self)} units; worlds: {', '.join(self.worlds)}; variables: {listed(self.variables)}; "
+            f"rung {self.account.rung})"
+        )
+
+    def _repr_html_(self) -> str:
+        head = self.to_dataframe().head(10)
+        return f"<p>{self!r}</p>{head.to_html()}"
+
+    # -- private -----------------------------------------------------------------------------------------------------
+
+    def _named(self, name: str, world: str | None) -> str:
+        if name not in self._run.structure.sites:
+            raise UnknownNameError(name, known=list(self.variables))
+        if world is None:
+            if len(self.worlds) > 2:
+                raise QueryError(f"say which world: world= one of {listed(self.worlds)}.")
+            return self.worlds[1]
+        if world not in self.worlds:
+            raise UnknownNameError(world, kind="world", known=list(self.worlds), where="the result")
+        return world
+
+    def _unordered(self, name: str) -> bool:
+        site = self._run.structure.sites[name]
+        if not site.ordered and (site.cardinality or 0) != 2:
+            return True
+        return name in self._run.model.categories and not (site.kind == "variable" and site.ordered)
+
+    def _numeric(self, name: str, asked: str) -> None:
+        if self._unordered(name):
+            raise QueryError(
+                f"'{name}' is categorical, its categories have no order and so no {asked}: ask "
+                f"probability('{name}', category)."
+            )
+
+    def _finite_law(self, world: str, name: str) -> bool:
+        """Whether the variable's own law given the evidence is a finite table."""
+        site = self._run.structure.sites[name]
+        return (
+            self._run.random(world, name)
+            and self._run.exact(world, name)
+            and site.cardinality is not None
+            and site.scalar
+        )
+
+    def _uncertain(self, world: str, name: str) -> bool:
+        if world == FACTUAL and name in self._observed:
+            return False
+        return self._run.random(world, name) or (self._run.lanes > 1 and not self._run._fixed(world, name))
+
+    def _code(self, name: str, outcome: Any) -> Any:
+        labels = self._run.model.categories.get(name)
+        if labels is not None and outcome in labels:
+            return labels.index(outcome)
+        if isinstance(outcome, str):
+            raise QueryError(
+                f"'{outcome}' is not a category of '{name}'; categories: {listed(labels or ['(none declared)'])}."
+                f"{suggestion(outcome, labels or [])}"
+            )
+        count = self._run.structure.sites[name].cardinality
+        if not isinstance(outcome, bool | int | float | np.number):
+            raise QueryError(f"probability('{name}', …) takes one category or number; found {outcome!r}.")
+        if count is not None and outcome not in range(count):
+            raise QueryError(f"'{name}' takes the values 0..{count - 1}; {outcome!r} is none of them.")
+        return outcome
+
+    def _out(self, value: Tensor, name: str, lanes: bool = False) -> np.ndarray:
+        """Units first (after draws)."""
+        inner = len(self._run.structure.sites[name].inner)
+        if inner:
+            value = value.movedim(inner + lanes, int(lanes))
+        return value.detach().numpy()
+
+
+def _columns_of(name: str, array: np.ndarray) -> tuple[list[np.ndarray], list[str]]:
+    if array.ndim == 1:
+        return [array], [name]
+    places = list(np.ndindex(array.shape[1:]))
+    return [array[(slice(None), *place)] for place in places], [f"{name}[{','.join(map(str, p))}]" for p in places]
+
+
+def _unit_labels(index: pd.Index) -> Any:
+    return [str(label) for label in index] if isinstance(index, pd.MultiIndex) else index.to_numpy()

@@ -1,0 +1,103 @@
+"""A number with its uncertainty: the draws of an effect, what they average, and what they rest on.
+
+>>> import numpy as np
+>>> effect = Effect(np.linspace(0.0, 2.0, 101), label="ATE of qsmk on weight")
+>>> effect
+ATE of qsmk on weight: 1 [0.05, 1.95] (95 %, 101 draws)
+>>> float(effect), effect.interval(0.9)
+(1.0, (0.1, 1.9))
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pcm.errors import ArgumentError, QueryError
+from pcm.query.account import Account
+
+__all__ = ["Effect", "check_probability"]
+
+
+@dataclass(frozen=True, eq=False)
+class Effect:
+    """Draws of an effect.
+
+    Attributes
+    ----------
+    draws : numpy.ndarray, shape (draw,) or (draw, unit)
+        One draw where nothing is uncertain.
+    label : str
+    account : Account
+    index : pandas.Index or None
+        Names of the units of a per-unit effect.
+    exact_mean : numpy.ndarray or None
+        The mean where it is known better than by averaging the draws.
+    standard_error : float or None
+        Monte-Carlo standard error of the mean from a finite number of fresh units.
+    """
+
+    draws: np.ndarray
+    label: str = "effect"
+    account: Account = field(default_factory=lambda: Account(rung=2))
+    index: pd.Index | None = None
+    exact_mean: np.ndarray | None = None
+    standard_error: float | None = None
+
+    @property
+    def mean(self) -> Any:
+        """Posterior mean: a float, or one a unit."""
+        found = self.draws.mean(0) if self.exact_mean is None else self.exact_mean
+        return float(found) if np.ndim(found) == 0 else found
+
+    @property
+    def sd(self) -> Any:
+        """Standard deviation over the draws."""
+        found = self.draws.std(0, ddof=1) if len(self.draws) > 1 else np.zeros(self.draws.shape[1:])
+        return float(found) if np.ndim(found) == 0 else found
+
+    def interval(self, prob: float = 0.95) -> Any:
+        """Central interval: ``(low, high)``, or an array ``(unit, 2)``."""
+        check_probability(prob)
+        low, high = np.quantile(self.draws, [(1 - prob) / 2, (1 + prob) / 2], axis=0)
+        return (float(low), float(high)) if np.ndim(low) == 0 else np.stack([low, high], -1)
+
+    def to_dataframe(self, prob: float = 0.95) -> pd.DataFrame:
+        """Mean and interval, a row a unit (one row for an average)."""
+        if self.draws.ndim == 1:
+            low, high = self.interval(prob)
+            return pd.DataFrame({"mean": [self.mean], "low": [low], "high": [high]}, index=[self.label])
+        bounds = self.interval(prob)
+        return pd.DataFrame({"mean": self.mean, "low": bounds[:, 0], "high": bounds[:, 1]}, index=self.index)
+
+    def __float__(self) -> float:
+        if self.draws.ndim > 1:
+            raise QueryError(f"{self.label} has one value for each of {self.draws.shape[1]} units; take .mean.")
+        return float(self.mean)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self.mean, dtype=dtype)
+
+    def __len__(self) -> int:
+        if self.draws.ndim == 1:
+            raise TypeError(f"{self.label} is one number.")
+        return self.draws.shape[1]
+
+    def __repr__(self) -> str:
+        if self.draws.ndim > 1:
+            means = np.asarray(self.mean)
+            return f"{self.label}: {means.shape[0]} units, mean {means.mean():.4g}, from {means.min():.4g} to {means.max():.4g}"
+        low, high = self.interval(0.95)
+        if len(self.draws) == 1:
+            error = f" ± {self.standard_error:.2g} (Monte-Carlo s.e.)" if self.standard_error else ""
+            return f"{self.label}: {self.mean:.4g}{error}"
+        return f"{self.label}: {self.mean:.4g} [{low:.3g}, {high:.3g}] (95 %, {len(self.draws)} draws)"
+
+
+def check_probability(prob: float) -> None:
+    """Raise unless ``prob`` is a probability strictly between 0 and 1."""
+    if isinstance(prob, bool) or not isinstance(prob, int | float) or not 0 < prob < 1:
+        raise ArgumentError(f"an interval's probability is a number between 0 and 1; found {prob!r}.")

@@ -1,0 +1,168 @@
+"""From a user's data to the evidence of a query: every column by name, checked against the program.
+
+>>> import pyro, pyro.distributions as dist
+>>> from pcm.program import Program
+>>> from pcm.program import Site
+from pcm.query.model import Model
+>>> def coin():
+...     pyro.sample("x", dist.Bernoulli(0.5))
+>>> values, index = read_units(Model(Program(coin)), {"x": [0, 1]})
+>>> values["x"]
+tensor([0., 1.], dtype=torch.float64)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from pcm.couplings import check_distribution, check_value
+from pcm.errors import EvidenceError, QueryError, SupportError, listed
+from pcm.io.columns import Column
+from pcm.io.frames import read_evidence, write_frame
+from pcm.program import Site
+from pcm.query.model import Model
+from pcm.worlds import Constant, Factual, Function, PerUnit, WorldPlan, factual, set_value
+
+__all__ = ["check_evidence", "check_finite", "columns_of", "frame_of", "read_units"]
+
+
+def columns_of(model: Model, names: Collection[str] | None = None) -> list[Column]:
+    """What a frame's columns must be for these variables (all by default)."""
+    sites = model.structure.sites
+    return [
+        Column(
+            name,
+            event_shape=(*site.inner, *site.event),
+            discrete=site.discrete or not site.dtype.is_floating_point,
+            categories=model.categories.get(name),
+            dtype=site.dtype,
+        )
+        for name, site in sites.items()
+        if names is None or name in names
+    ]
+
+
+def read_units(
+    model: Model, data: Any, *, what: str = "evidence", optional: Collection[str] = ()
+) -> tuple[dict[str, Tensor], pd.Index]:
+    """Evidence for every stochastic site and covariate, ``(*inner, unit, *event)``, and the units' names.
+
+    Deterministic sites, ``optional`` ones and those that an intervention of the model sets may be absent.
+
+    Raises
+    ------
+    EvidenceError
+        A missing column or an empty cell.
+    """
+    found = read_evidence(data, columns_of(model), what=what, share=True)
+    sites = model.structure.sites
+    free = {*optional, *(n for n, a in model.interventions.items() if isinstance(a, Constant | PerUnit | Function))}
+    missing = [name for name in found.missing if sites[name].kind != "deterministic" and name not in free]
+    if missing:
+        kinds = {sites[name].kind for name in missing}
+        raise EvidenceError(
+            f"the {what} lacks {'the covariate' if kinds == {'covariate'} else 'the variable'}"
+            f"{'s' if len(missing) > 1 else ''} {listed(missing)}; it has {listed(found.values)}. Latent variables "
+            "are not supported yet: give every column.",
+            column=missing[0],
+            missing=missing,
+        )
+    for name, hole in found.holes.items():
+        rows = [found.index[int(row)] for row in hole.nonzero().flatten()]
+        raise EvidenceError(
+            f"column '{name}' of the {what} is empty in {len(rows)} of {len(found.index)} rows (first: {listed(rows, 5)}); "
+            "missing cells are not supported yet: drop these rows or fill them.",
+            column=name,
+            rows=rows,
+        )
+    values = {name: _placed(value, len(sites[name].inner)) for name, value in found.values.items()}
+    for target, action in model.interventions.items():
+        if isinstance(target, str) and target not in values and isinstance(action, Constant | PerUnit):
+            values[target] = set_value(action, sites[target], len(found.index), {})
+    return values, found.index
+
+
+def _placed(value: Tensor, inner: int) -> Tensor:
+    """From a frame's ``(unit, *inner, *event)`` to a program's ``(*inner, unit, *event)``."""
+    return value.movedim(0, inner) if inner else value
+
+
+def check_evidence(
+    model: Model, values: Mapping[str, Tensor], index: pd.Index, parameters: Mapping[str, Tensor]
+) -> Factual:
+    """Run the program at the evidence and check every value against its distribution; return that run.
+
+    Raises
+    ------
+    SupportError
+        A value outside its distribution's support, or a parameter of a distribution outside its domain.
+    EvidenceError
+        A deterministic column that contradicts the columns it is computed from.
+    """
+    plan = WorldPlan(model.structure, model.interventions)
+    needed = frozenset(model.structure.stochastic)
+    given = {name: value for name, value in values.items() if model.structure.sites[name].kind != "deterministic"}
+    past = factual(model.program, given, parameters, len(index), needed, plan)
+    for name, fn in past.fns.items():
+        if name in plan.sets:
+            continue
+        try:
+            check_distribution(fn, name)
+            check_value(fn, past.values[name], name)
+        except SupportError as error:
+            rows = getattr(error, "rows", None)
+            if rows is not None:
+                named = [index[int(row)] for row in list(rows)[:5]]
+                raise SupportError(f"{error.message} Rows: {listed(named)}.", site=name, rows=named) from None
+            raise
+    for name, value in values.items():
+        if model.structure.sites[name].kind == "deterministic":
+            _check_deterministic(name, value, past.values[name], index)
+    return past
+
+
+def _check_deterministic(name: str, given: Tensor, computed: Tensor, index: pd.Index) -> None:
+    given, computed = given.to(torch.float64), computed.to(torch.float64)
+    apart = (given - computed).abs() > 1e-6 * (1 + computed.abs())
+    if bool(apart.any()):
+        row = int(apart.flatten().nonzero()[0]) % len(index)
+        raise EvidenceError(
+            f"column '{name}' contradicts the program, which computes it from other columns: row {index[row]} has "
+            f"{given.flatten()[row].item():g}, computed {computed.flatten()[row].item():g}. Drop the column or mend it.",
+            column=name,
+            rows=[index[row]],
+        )
+
+
+def frame_of(model: Model, values: Mapping[str, Tensor], index: Any) -> pd.DataFrame:
+    """Program values ``(*inner, unit, *event)`` as a labelled frame, a row a unit."""
+    sites = model.structure.sites
+    arrays = {name: value.movedim(len(sites[name].inner), 0) for name, value in values.items()}
+    return write_frame(arrays, columns_of(model), index)
+
+
+def check_finite(value: Tensor, name: str, index: pd.Index, world: str, site: Site, lanes: int = 0) -> None:
+    """Raise where a computed value is not finite; ``lanes`` dims stand before ``(*inner, unit, *event)``.
+
+    A sum is finite where all its terms are (or overflows, and is then looked at closely): one pass, no copy.
+    """
+    if not value.is_floating_point() or math.isfinite(float(value.sum())):
+        return
+    bad = ~torch.isfinite(value)
+    if not bool(bad.any()):
+        return
+    rows = bad.movedim(lanes + len(site.inner), 0).flatten(1).any(1) if bad.dim() > 1 else bad
+    labels = [index[int(row)] for row in rows.nonzero().flatten()]
+    raise QueryError(
+        f"in world '{world}' the program gives '{name}' a value that is not finite for {len(labels)} of {len(index)} "
+        f"units (first: {listed(labels, 5)}); look at what its mechanism does there.",
+        site=name,
+        world=world,
+        rows=labels[:5],
+    )

@@ -1,0 +1,179 @@
+"""Densities of data under a program: per unit for the user, as one target for inference.
+
+>>> import pyro, pyro.distributions as dist, pcm
+>>> def coin():
+...     pyro.sample("x", dist.Bernoulli(0.25))
+>>> pcm.SCM(coin).log_prob({"x": [1.0, 0.0]}).round(4).tolist()
+[-1.3863, -0.2877]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pcm.errors import FitError
+from pcm.infer import Target
+from pcm.program import is_deterministic
+from pcm.query.evidence import check_evidence, read_units
+from pcm.query.model import Model
+from pcm.worlds import WorldPlan, over_lanes
+
+__all__ = ["log_prob", "target_of"]
+
+
+def log_prob(model: Model, data: Any, *, draws: int = 256, seed: int | None = None) -> np.ndarray:
+    """Log density of each unit's observed sites, ``[unit]``, or ``[draw, unit]`` under parameter draws."""
+    with model.program.sealed():
+        values, index = read_units(model, data, what="data")
+        parameters = model.parameters(draws, seed, prior=False)
+        first = {name: value[0] for name, value in parameters.items()}
+        known = check_evidence(model, values, index, first).values
+        units = len(index)
+
+        def one(lane: dict[str, Tensor]) -> dict[str, Tensor]:
+            return {"log_prob": _unit_terms(model, known, lane, units)}
+
+        if not model.free or model.posterior is None:
+            return one(first)["log_prob"].numpy()
+        count = len(next(iter(parameters.values())))
+        out, _ = over_lanes(one, lambda part: {n: v[part] for n, v in parameters.items()}, count, size=units)
+    return out["log_prob"].numpy()
+
+
+def _unit_terms(model: Model, known: Mapping[str, Tensor], parameters: Mapping[str, Tensor], units: int) -> Tensor:
+    total = torch.zeros(units)
+    plan, sites = WorldPlan(model.structure, model.interventions), model.structure.sites
+
+    def act(msg: Any) -> Tensor:
+        nonlocal total
+        name = msg["name"]
+        if name in parameters:
+            return parameters[name]
+        if name not in sites or is_deterministic(msg):
+            return known.get(name, msg["value"])
+        if name not in plan.sets:
+            total = total + _term(msg, known[name]).reshape(-1, units).sum(0)
+        return known[name]
+
+    model.program.execute(act, units, known)
+    return total
+
+
+def _term(msg: Any, value: Tensor) -> Tensor:
+    """A site's log density, with the program's own mask and scale."""
+    term = msg["fn"].log_prob(value)
+    if msg["mask"] is not None:
+        term = term * msg["mask"]
+    return term if msg["scale"] is None or isinstance(msg["scale"], float) else term * msg["scale"]
+
+
+def target_of(model: Model, data: Any) -> tuple[Target, dict[str, Tensor]]:
+    """What inference needs of a program and data: ``log p(parameters) + log p(data | parameters)``.
+
+    Sites whose distribution depends on no parameter are evaluated once.
+
+    Raises
+    ------
+    FitError
+        Where there is nothing to fit, or an edge intervention is in force.
+    """
+    program, structure = model.program, model.structure
+    trainable = program.trainable
+    if not model.free and not trainable:
+        raise FitError(
+            f"program {program.name} has no parameters to fit: sample sites outside the plate named 'units', pyro.param "
+            "and PyroModule weights are its parameters."
+        )
+    plan = WorldPlan(structure, model.interventions)
+    if plan.edges:
+        raise FitError("fit() under an edge intervention is not supported: fit the program as it is, then intervene.")
+    values, index = read_units(model, data, what="data")
+    units = len(index)
+    with program.sealed():
+        start = _start(model)
+        known = check_evidence(model, values, index, {**start, **model.given}).values
+        leaves = {name: value.clone().requires_grad_() for name, value in start.items()}
+        for leaf in trainable.values():
+            leaf.requires_grad_(True)
+        fixed = _Terms(model, known, units, plan, skip=frozenset())
+        with torch.enable_grad():
+            fixed.total(leaves)
+        skip = frozenset(name for name, term in fixed.found.items() if not term.requires_grad)
+        constant = sum((fixed.found[name].detach() for name in skip), torch.zeros(()))
+    terms = _Terms(model, known, units, plan, skip)
+
+    def log_density(parameters: dict[str, Tensor]) -> Tensor:
+        with program.sealed():
+            return terms.total(parameters) + constant
+
+    supports = {name: structure.parameters[name].support for name in model.free}
+    dims: dict[str, tuple[str, ...]] = {}
+    target = Target(log_density, supports, start, trainable=trainable, dims=dims, units=units)
+    return target, values
+
+
+class _Terms:
+    """The log density as a sum over sites."""
+
+    def __init__(
+        self, model: Model, known: Mapping[str, Tensor], units: int, plan: WorldPlan, skip: frozenset[str]
+    ) -> None:
+        self.model, self.known, self.units, self.plan, self.skip = model, known, units, plan, skip
+        self.found: dict[str, Tensor] = {}
+
+    def total(self, parameters: Mapping[str, Tensor]) -> Tensor:
+        sites, given, found = self.model.structure.sites, self.model.given, {}
+
+        def act(msg: Any) -> Tensor:
+            name = msg["name"]
+            if name in given:
+                return given[name]
+            if name in parameters:
+                found[name] = msg["fn"].log_prob(parameters[name]).sum()
+                return parameters[name]
+            if name not in sites:
+                return msg["value"]
+            if is_deterministic(msg):
+                return msg["value"] if name not in self.plan.sets else self.known[name]
+            if name not in self.skip and name not in self.plan.sets:
+                found[name] = _term(msg, self.known[name]).sum()
+            return self.known[name]
+
+        self.model.program.execute(act, self.units, self.known)
+        self.found = found
+        return sum(found.values(), torch.zeros(()))
+
+
+def _start(model: Model) -> dict[str, Tensor]:
+    """A value of every free parameter well inside its support: the prior mean where there is one."""
+    found: dict[str, Tensor] = {}
+    structure = model.structure
+
+    def act(msg: Any) -> Tensor:
+        name, fn = msg["name"], msg["fn"]
+        if name in model.given:
+            return model.given[name]
+        if name in structure.parameters:
+            try:
+                value = fn.mean.expand(fn.shape()).clone()
+            except (NotImplementedError, AttributeError, RuntimeError):
+                value = fn.sample()
+            if not (bool(torch.isfinite(value).all()) and bool(fn.support.check(value).all())):
+                value = fn.sample()
+            found[name] = value
+            return value
+        if name in structure.sites:
+            site = structure.sites[name]
+            return msg["value"] if site.kind == "deterministic" else torch.zeros(site.shape(1), dtype=site.dtype)
+        return msg["value"]
+
+    blank = {name: torch.zeros(1, dtype=structure.sites[name].dtype) for name in structure.covariates}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model.program.execute(act, 1, blank)
+    return found

@@ -1,0 +1,80 @@
+"""One function over many lanes: parameter draws, noise draws, assignments of discrete sites.
+
+The program never sees the lanes: a handler run is mapped over them by ``torch.func.vmap``, in chunks that stay in the
+cache; where a program cannot be mapped (Python control flow on a parameter), lane by lane.
+
+>>> import torch
+>>> out, looped = over_lanes(lambda lane: {"y": 2 * lane["x"]}, lambda part: {"x": torch.arange(5.0)[part]}, 5, size=1)
+>>> out["y"], looped
+(tensor([0., 2., 4., 6., 8.]), False)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from pcm.errors import PCMError
+
+__all__ = ["over_lanes"]
+
+#: Elements (lanes × values a lane) in one chunk: 2.5 MB a tensor in float64.
+CHUNK = 320_000
+
+
+def over_lanes(
+    function: Callable[[Any], dict[str, Tensor]],
+    inputs: Callable[[slice], Any],
+    lanes: int,
+    *,
+    size: int,
+    reduce: Callable[[dict[str, Tensor], slice], None] | None = None,
+) -> tuple[dict[str, Tensor], bool]:
+    """Outputs of ``function`` stacked over lanes, and whether it had to run lane by lane.
+
+    Parameters
+    ----------
+    function : callable
+        One lane's inputs to a dict of tensors.
+    inputs : callable
+        A slice of lanes to their inputs, a nest of tensors with the lane as first dim.
+    lanes : int
+    size : int
+        Values a lane (to choose the chunk).
+    reduce : callable, optional
+        Takes each chunk's outputs and its slice; then nothing is stacked.
+    """
+    chunk = max(1, min(lanes, CHUNK // max(size, 1)))
+    mapped: Callable[[Any], dict[str, Tensor]] = torch.func.vmap(function)
+    looped = False
+    out: dict[str, Tensor] = {}
+    for start in range(0, lanes, chunk):
+        part = slice(start, min(start + chunk, lanes))
+        given = inputs(part)
+        if not looped:
+            try:
+                made = mapped(given)
+            except PCMError:
+                raise
+            except (RuntimeError, TypeError, ValueError, NotImplementedError):
+                looped = True
+        if looped:
+            made = _loop(function, given, part.stop - part.start)
+        if reduce is not None:
+            reduce(made, part)
+            continue
+        for name, value in made.items():
+            if start == 0:
+                out[name] = value if part.stop == lanes else value.new_empty((lanes, *value.shape[1:]))
+            if part.stop - part.start < lanes:
+                out[name][part] = value
+    return out, looped
+
+
+def _loop(function: Callable[[Any], dict[str, Tensor]], given: Any, lanes: int) -> dict[str, Tensor]:
+    rows = [function(pytree.tree_map(lambda tensor, lane=lane: tensor[lane], given)) for lane in range(lanes)]
+    return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}

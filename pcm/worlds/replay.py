@@ -1,0 +1,295 @@
+"""Running worlds: the factual run that pulls noise back, and the replay of the same noise under interventions.
+
+``factual`` runs the program with every site at its observed value and keeps the distributions; ``replay`` runs it
+again with some sites set, and moves each descendant's observed value to the new distribution through its coupling:
+``x' = push(fn', abduct(fn, x))``. Nothing else is computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pcm.couplings import resolve
+from pcm.errors import InterventionError, PCMError, ProgramError
+from pcm.program import Program, Site
+from pcm.worlds.intervention import Constant, Function, Intervention, PerUnit, Stochastic
+from pcm.worlds.plan import WorldPlan
+
+__all__ = ["Factual", "Replayed", "Run", "factual", "one_hot_code", "replay", "set_value"]
+
+
+@dataclass(frozen=True)
+class Factual:
+    """The observed values, and the distribution each needed site had there."""
+
+    values: dict[str, Tensor]
+    fns: dict[str, Any]
+    units: int
+
+
+@dataclass
+class Replayed:
+    """One world's run: values of the sites that changed, their distributions, and how likely the assignment was."""
+
+    values: dict[str, Tensor] = field(default_factory=dict)
+    fns: dict[str, Any] = field(default_factory=dict)
+    weight: Tensor | None = None
+
+
+class _Found(Exception):
+    """Unwinds a run once the distribution it was after is known."""
+
+
+def factual(
+    program: Program,
+    values: Mapping[str, Tensor],
+    parameters: Mapping[str, Tensor],
+    units: int,
+    needed: frozenset[str],
+    base: WorldPlan | None = None,
+) -> Factual:
+    """Run the program at the observed values.
+
+    Deterministic sites without evidence are computed, and so is what ``base`` sets: the evidence may come from a
+    world that was intervened on itself.
+    """
+    past = Factual(dict(values), {}, units)
+    known, fns, sites = past.values, past.fns, program.structure.sites
+    run = Run(program, base, past, parameters, {}, {}) if base is not None and base.interventions else None
+
+    def act(msg: Any) -> Tensor:
+        name = msg["name"]
+        if name in parameters:
+            return parameters[name]
+        if run is not None and name in run.sets and name not in known:
+            known[name] = run._set(name, run.sets[name], None)
+        if name in known:
+            if name in needed:
+                fns[name] = run._read_by_edges(name) if run is not None and name in run.edges else msg["fn"]
+            return known[name]
+        value = msg["value"]
+        if name in sites:
+            if run is not None and name in run.edges:
+                value = run._read_by_edges(name)
+            known[name] = value = _full(value, sites[name], units)
+        return value
+
+    program.execute(act, units, known)
+    return past
+
+
+def replay(
+    program: Program,
+    plan: WorldPlan,
+    past: Factual,
+    parameters: Mapping[str, Tensor],
+    *,
+    assigned: Mapping[str, Tensor] | None = None,
+    uniform: Mapping[str, Tensor] | None = None,
+) -> Replayed:
+    """Run one world.
+
+    Parameters
+    ----------
+    assigned : dict of site to code, optional
+        Values of random finite sites; their probability given the evidence goes into ``weight``.
+    uniform : dict of site to tensor, optional
+        Uniforms from which random sites draw. A random site with neither keeps its factual value: its descendants'
+        values are then not to be used.
+    """
+    run = Run(program, plan, past, parameters, assigned or {}, uniform or {})
+    run.covariates = {name: run.covariate(name) for name in program.structure.covariates}
+    program.execute(run.act, past.units, run.covariates)
+    return run.out
+
+
+class Run:
+    """One world's run in progress: answers each statement from the past, the interventions, or a mechanism."""
+
+    def __init__(
+        self,
+        program: Program,
+        plan: WorldPlan,
+        past: Factual,
+        parameters: Mapping[str, Tensor],
+        assigned: Mapping[str, Tensor],
+        uniform: Mapping[str, Tensor],
+    ) -> None:
+        self.program, self.plan, self.past, self.parameters = program, plan, past, parameters
+        self.assigned, self.uniform, self.out = assigned, uniform, Replayed()
+        self.sites, self.changed, self.sets, self.edges = program.structure.sites, plan.changed, plan.sets, plan.edges
+        self.covariates: dict[str, Tensor] = {name: past.values[name] for name in program.structure.covariates}
+
+    def value(self, name: str) -> Tensor:
+        """The value of a site in this world so far."""
+        return self.out.values[name] if name in self.out.values else self.past.values[name]
+
+    def covariate(self, name: str) -> Tensor:
+        if name not in self.sets:
+            return self.past.values[name]
+        value = self._set(name, self.sets[name], self.past.values[name])
+        self.out.values[name] = value
+        return value
+
+    def act(self, msg: Any) -> Tensor:
+        name = msg["name"]
+        if name not in self.changed:
+            kept = self.past.values.get(name)
+            if kept is not None:
+                return kept
+            return self.parameters[name] if name in self.parameters else msg["value"]
+        value = self.changed_value(name, msg)
+        self.out.values[name] = value
+        return value
+
+    def changed_value(self, name: str, msg: Any) -> Tensor:
+        action = self.sets.get(name)
+        if action is not None and name not in self.plan.natural:
+            return self._set(name, action, None)
+        site = self.sites[name]
+        if site.kind == "deterministic":
+            value = self._read_by_edges(name) if name in self.edges else msg["value"]
+            value = _full(value, site, self.past.units)
+        else:
+            value = self.mechanism(name, site, self._read_by_edges(name) if name in self.edges else msg["fn"])
+        return value if action is None else self._set(name, action, value)
+
+    def mechanism(self, name: str, site: Site, fn: Any) -> Tensor:
+        coupling = site.coupling
+        assert coupling is not None
+        observed, before = self.past.values[name], self.past.fns[name]
+        self.out.fns[name] = fn
+        if coupling.invertible:
+            return coupling.transport(resolve(before)[1], observed, resolve(fn)[1])
+        if name in self.assigned:
+            code = self.assigned[name]
+            chosen = coupling.transition(resolve(before)[1], observed, resolve(fn)[1])
+            self._weigh(chosen.movedim(-1, 0)[code] if chosen.dim() else chosen)
+            return _assigned(code, site, observed)
+        if name in self.uniform:
+            return coupling.transport(resolve(before)[1], observed, resolve(fn)[1], self.uniform[name])
+        return observed
+
+    def _set(self, name: str, action: Intervention, natural: Tensor | None) -> Tensor:
+        site = self.sites[name]
+        if isinstance(action, Stochastic):
+            return self._drawn(name, site, action)
+        read = {}
+        if isinstance(action, Function):
+            read = {n: natural if n == name and natural is not None else self.value(n) for n in action.reads}
+        return set_value(action, site, self.past.units, read)
+
+    def _drawn(self, name: str, site: Site, action: Stochastic) -> Tensor:
+        coupling, fn = resolve(action.distribution)
+        shape = site.shape(self.past.units)
+        if name in self.assigned:
+            chosen = fn.log_prob(_support_rows(self.assigned[name], site)).exp()
+            self._weigh(chosen.expand(self.past.units))
+            return _assigned(self.assigned[name], site, torch.empty(shape, dtype=site.dtype))
+        if name in self.uniform:
+            return coupling.push(fn, coupling.fresh(fn, self.uniform[name])).to(site.dtype).expand(shape)
+        return torch.zeros(shape, dtype=site.dtype)
+
+    def _weigh(self, probability: Tensor) -> None:
+        self.out.weight = probability if self.out.weight is None else self.out.weight * probability
+
+    def _read_by_edges(self, child: str) -> Any:
+        """The child's distribution (or deterministic value) when only it sees the edges' values."""
+        seen: dict[str, Tensor] = {}
+        for parent, action in self.edges[child].items():
+            value = self.value(parent)
+            if isinstance(action, Stochastic):
+                key = f"{parent} -> {child}"
+                coupling, fn = resolve(action.distribution)
+                if key in self.uniform:
+                    value = coupling.push(fn, coupling.fresh(fn, self.uniform[key])).to(value.dtype)
+            else:
+                read = {}
+                if isinstance(action, Function):
+                    read = {n: self.value(n) for n in action.reads}
+                value = set_value(action, self.sites[parent], self.past.units, read)
+            seen[parent] = value
+        found: list[Any] = []
+
+        def act(msg: Any) -> Tensor:
+            name = msg["name"]
+            if name == child:
+                found.append(msg["value"] if self.sites[child].kind == "deterministic" else msg["fn"])
+                raise _Found
+            if name in seen:
+                return seen[name]
+            if name in self.sites:
+                return self.value(name)
+            return self.parameters[name] if name in self.parameters else msg["value"]
+
+        with self.program.sealed():
+            try:
+                self.program.execute(act, self.past.units, {**self.covariates, **seen})
+            except _Found:
+                pass
+        return found[0]
+
+
+def set_value(action: Intervention, site: Site, units: int, read: Mapping[str, Tensor]) -> Tensor:
+    """What a constant, per-unit or functional intervention sets the site to, shape ``(*inner, unit, *event)``."""
+    shape = site.shape(units)
+    if isinstance(action, Constant):
+        value = action.value
+        if site.inner and value.dim():
+            value = value.unsqueeze(len(site.inner))
+        elif site.event and value.dim():
+            value = value.unsqueeze(0)
+    elif isinstance(action, PerUnit):
+        value = action.value
+        axis = len(site.inner) if value.dim() == len(shape) else 0
+        if value.shape[axis] != units:
+            raise InterventionError(
+                f"do({site.name}=…) gives {value.shape[axis]} values, one a unit, to {units} units.", site=site.name
+            )
+    else:
+        assert isinstance(action, Function)
+        try:
+            value = action.function(**read)
+        except PCMError:
+            raise
+        except Exception as error:
+            raise InterventionError(
+                f"the function given to do({site.name}=…) failed: {type(error).__name__}: {error}", site=site.name
+            ) from error
+        value = torch.as_tensor(value)
+    try:
+        return value.to(site.dtype).expand(shape)
+    except RuntimeError:
+        raise InterventionError(
+            f"do({site.name}=…): a value of shape {tuple(value.shape)} does not fit the units {shape}.", site=site.name
+        ) from None
+
+
+def one_hot_code(value: Tensor, site: Site) -> Tensor:
+    """Codes of a discrete site's values (one-hot rows become their position)."""
+    return value.argmax(-1) if site.one_hot else value
+
+
+def _assigned(code: Tensor, site: Site, like: Tensor) -> Tensor:
+    if site.one_hot:
+        return torch.nn.functional.one_hot(code, site.cardinality or -1).to(like.dtype).expand(like.shape)
+    return code.to(like.dtype).expand(like.shape)
+
+
+def _support_rows(code: Tensor, site: Site) -> Tensor:
+    if site.one_hot:
+        return torch.nn.functional.one_hot(code, site.cardinality or -1).to(site.dtype)
+    return code.to(site.dtype)
+
+
+def _full(value: Any, site: Site, units: int) -> Tensor:
+    """A deterministic site's value, one for every unit."""
+    if not isinstance(value, Tensor):
+        raise ProgramError(f"pyro.deterministic('{site.name}') was given {type(value).__name__}, not a tensor.")
+    shape = site.shape(units)
+    return value if tuple(value.shape) == shape else value.expand(shape)

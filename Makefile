@@ -6,9 +6,9 @@ JOBS ?= 2
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-export OMP_NUM_THREADS ?= $(if $(filter demo bench,$(MAKECMDGOALS)),,1)
-
 .PHONY: demo test test-slow bench lint clean
+
+test test-slow bench: export OMP_NUM_THREADS = 1
 
 demo: .venv/ready
 	$(BIN)/pcm demo

@@ -10,21 +10,25 @@
 
 from __future__ import annotations
 
+from importlib import import_module as _import_module
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as _version
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
 
-from pcm.errors import FitWarning as FitWarning
-from pcm.errors import PCMError as PCMError
-from pcm.graph import CausalGraph as CausalGraph
-from pcm.infer import Posterior as Posterior
-from pcm.query import Account as Account
-from pcm.query import Counterfactual as Counterfactual
-from pcm.query import Effect as Effect
-from pcm.scm import SCM as SCM
-from pcm.scm import ate as ate
-from pcm.scm import att as att
-from pcm.scm import cate as cate
-from pcm.scm import load as load
+if _TYPE_CHECKING:
+    from pcm.errors import FitWarning as FitWarning
+    from pcm.errors import PCMError as PCMError
+    from pcm.graph import CausalGraph as CausalGraph
+    from pcm.infer import Posterior as Posterior
+    from pcm.query import Account as Account
+    from pcm.query import Counterfactual as Counterfactual
+    from pcm.query import Effect as Effect
+    from pcm.scm import SCM as SCM
+    from pcm.scm import ate as ate
+    from pcm.scm import att as att
+    from pcm.scm import cate as cate
+    from pcm.scm import load as load
 
 __all__ = [
     "SCM",
@@ -41,7 +45,34 @@ __all__ = [
     "load",
 ]
 
+# Names are imported when they are first asked for: `pcm --help` need not wait for torch.
+_WHERE = {
+    "FitWarning": "pcm.errors",
+    "PCMError": "pcm.errors",
+    "CausalGraph": "pcm.graph",
+    "Posterior": "pcm.infer",
+    "Account": "pcm.query",
+    "Counterfactual": "pcm.query",
+    "Effect": "pcm.query",
+    "SCM": "pcm.scm",
+    "ate": "pcm.scm",
+    "att": "pcm.scm",
+    "cate": "pcm.scm",
+    "load": "pcm.scm",
+}
+
 try:
     __version__ = _version("pcm-causal")
 except PackageNotFoundError:  # a checkout that is not installed
     __version__ = "0+unknown"
+
+
+def __getattr__(name: str) -> _Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'pcm' has no attribute '{name}'")
+    value = globals()[name] = getattr(_import_module(_WHERE[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pcm.errors import ArgumentError, PCMError, ProgramError, QueryError, listed, suggestion
+from pcm.errors import ArgumentError, PCMError, ProgramError, UnknownNameError, listed, suggestion
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -205,7 +205,7 @@ def query(
     ] = None,
     fit: Annotated[Path | None, typer.Option(metavar="FILE", help="Fit the parameters to this table first.")] = None,
     method: Annotated[str, typer.Option(help="How to fit: laplace, nuts, svi or map.")] = "laplace",
-    draws: Annotated[int | None, typer.Option(min=1, help="Draws a unit.")] = None,
+    draws: Annotated[int, typer.Option(min=1, help="Draws of what the data leaves open.")] = 256,
     seed: Annotated[int, typer.Option(help="Same seed, same answer.")] = 0,
     index: Annotated[
         str | None, typer.Option(metavar="NAME", help="Column of the tables that names the units.")
@@ -214,6 +214,9 @@ def query(
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the answer here: .csv or .parquet.")] = None,
 ) -> None:
     """What would have happened to each unit of a table.
+
+    The answer has a row for each unit in each world (factual, do): means, with an interval where something is
+    uncertain; the probability of 1 for 0/1 variables and of each category for categorical ones.
 
     \b
     Examples:
@@ -232,11 +235,11 @@ def query(
     scm = _scm(model)
     if fit is not None:
         scm = scm.fit(read_table(fit, index), method=method, seed=seed)
-    options = {} if draws is None else {"draws": draws}
-    result = scm.counterfactual(patients, do=interventions, seed=seed, **options)
-    answer = _answer(
-        result, outcome or [name for name in scm.variables if name not in interventions], prob, patients.index
-    )
+    for name in outcome or ():
+        if name not in scm.variables:
+            raise UnknownNameError(name, known=list(scm.variables))
+    result = scm.counterfactual(patients, do=interventions, draws=draws, seed=seed)
+    answer = _answer(result, outcome or scm.variables, prob)
     if out is not None:
         write_table(answer, out)
         typer.echo(f"wrote {len(answer)} rows to {out}")
@@ -316,22 +319,16 @@ def _existing_folder(out: Path) -> None:
         raise ArgumentError(f"the folder of --out {str(out)!r} does not exist; make it first.")
 
 
-def _answer(result: Any, outcomes: Sequence[str], prob: float, index: pd.Index) -> pd.DataFrame:
-    """A row a unit: of each outcome its factual mean and its counterfactual mean and interval, or, where labels have no
-    mean, the factual label and the probability of each counterfactual one."""
-    import pandas as pd
-
-    columns: dict[str, Any] = {}
-    for outcome in outcomes:
-        try:
-            factual, mean = result.mean(outcome, world="factual"), result.mean(outcome, world="do")
-            bounds = result.interval(outcome, prob, world="do")
-            summary = {"factual": factual, "do": mean, "do.low": bounds[:, 0], "do.high": bounds[:, 1]}
-        except QueryError:
-            labels = pd.unique(result.draws(outcome, world="do").reshape(-1))
-            summary = {f"do.P({label})": result.probability(outcome, label, world="do") for label in labels}
-        for name, values in summary.items():
-            flat = values.reshape(len(index), -1)
-            for k in range(flat.shape[1]):
-                columns[f"{outcome}.{name}" + (f"[{k}]" if values.ndim > 1 else "")] = flat[:, k]
-    return pd.DataFrame(columns, index=index)
+def _answer(result: Any, outcomes: Sequence[str], prob: float) -> pd.DataFrame:
+    """The result's own table (a row a unit and world), cut to the outcomes."""
+    table = result.to_dataframe(prob)
+    ends = ("_low", "_high")
+    columns = [
+        column
+        for column in table
+        if any(
+            column in (name, *(name + end for end in ends)) or column.startswith((f"{name}=", f"{name}["))
+            for name in ("world", *outcomes)
+        )
+    ]
+    return table[columns]

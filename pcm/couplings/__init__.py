@@ -1,5 +1,7 @@
 """Couplings: the structural equation behind each distribution, and the registry that finds it.
 
+Every coupling is registered below, in this one place; ``register`` adds a user's own.
+
 >>> import pyro.distributions as dist
 >>> resolve(dist.Bernoulli(0.5))[0].name
 'monotone'
@@ -7,46 +9,67 @@
 
 from __future__ import annotations
 
+import pyro.distributions as dist
 import torch
 
-from pcm.couplings.bernoulli import BernoulliCoupling as BernoulliCoupling
+from pcm.couplings import bernoulli, counts, location_scale, ordered, positive, quantile
+from pcm.couplings.checks import check_distribution as check_distribution
+from pcm.couplings.checks import check_value as check_value
 from pcm.couplings.coupling import Coupling as Coupling
-from pcm.couplings.deterministic import DeltaCoupling as DeltaCoupling
-from pcm.couplings.gumbel_max import GumbelMax as GumbelMax
-from pcm.couplings.independent import Independent as Independent
-from pcm.couplings.location_scale import (
-    CauchyCoupling as CauchyCoupling,
-)
-from pcm.couplings.location_scale import (
-    GumbelCoupling as GumbelCoupling,
-)
-from pcm.couplings.location_scale import (
-    LaplaceCoupling as LaplaceCoupling,
-)
-from pcm.couplings.location_scale import (
-    LogisticCoupling as LogisticCoupling,
-)
-from pcm.couplings.location_scale import (
-    NormalCoupling as NormalCoupling,
-)
-from pcm.couplings.location_scale import (
-    UniformCoupling as UniformCoupling,
-)
+from pcm.couplings.deterministic import DeltaCoupling
+from pcm.couplings.gumbel_max import GumbelMax
 from pcm.couplings.registry import couplings_of as couplings_of
 from pcm.couplings.registry import families as families
 from pcm.couplings.registry import register as register
 from pcm.couplings.registry import resolve as resolve
 from pcm.couplings.registry import unwrap as unwrap
+from pcm.couplings.transformed import TransformedCoupling
+from pcm.couplings.triangular import TriangularCoupling
+
+__all__ = [
+    "Coupling",
+    "check_distribution",
+    "check_value",
+    "couplings_of",
+    "families",
+    "register",
+    "resolve",
+    "unwrap",
+]
 
 for _coupling in (
-    NormalCoupling(),
-    CauchyCoupling(),
-    LaplaceCoupling(),
-    GumbelCoupling(),
-    LogisticCoupling(),
-    UniformCoupling(),
-    BernoulliCoupling(),
+    # location-scale
+    location_scale.NormalCoupling(),
+    location_scale.CauchyCoupling(),
+    location_scale.LaplaceCoupling(),
+    location_scale.GumbelCoupling(),
+    location_scale.LogisticCoupling(),
+    location_scale.UniformCoupling(),
+    # positive, and the unit interval in closed form
+    positive.ExponentialCoupling(),
+    positive.HalfNormalCoupling(),
+    positive.HalfCauchyCoupling(),
+    positive.LogNormalCoupling(),
+    positive.WeibullCoupling(),
+    positive.ParetoCoupling(),
+    positive.KumaraswamyCoupling(),
+    # special functions
+    quantile.GammaCoupling(),
+    quantile.InverseGammaCoupling(),
+    quantile.BetaCoupling(),
+    quantile.StudentTCoupling(),
+    # vectors, points, transforms
+    TriangularCoupling(),
     DeltaCoupling(),
+    TransformedCoupling(),
+    # discrete
+    bernoulli.BernoulliCoupling(),
+    counts.PoissonCoupling(),
+    counts.BinomialCoupling(),
+    counts.GeometricCoupling(),
+    counts.NegativeBinomialCoupling(),
 ):
     register(_coupling)
+register(ordered.OrderedCoupling(), default=(dist.OrderedLogistic,))
 register(GumbelMax(), default=(torch.distributions.Categorical, torch.distributions.OneHotCategorical))
+del _coupling

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from pcm.couplings import tail
 from pcm.couplings.coupling import Coupling
-from pcm.couplings.parameters import compact, given_logits, logit
+from pcm.couplings.parameters import compact, given_logits, logit, plain
 
 __all__ = ["BernoulliCoupling"]
 
@@ -58,29 +58,58 @@ class BernoulliCoupling(Coupling):
         return 2
 
     def transition(self, fn: Any, value: Tensor, other: Any) -> Tensor:
-        """``P(x' = 0 | x)`` and ``P(x' = 1 | x)``; (batch, 2)."""
-        one = self.expectation(fn, value, other)
-        return torch.stack([1.0 - one, one], -1)
+        """``P(x' = 0 | x)`` and ``P(x' = 1 | x)``, each accurate where it is small; (batch, 2)."""
+        return torch.stack([_reach_zero(fn, value, other), _reach_one(fn, value, other)], -1)
 
     def probability(self, fn: Any, value: Tensor, other: Any, outcome: Tensor) -> Tensor:
         """``P(x' = outcome | x = value)``; the broadcast shape."""
-        one = self.expectation(fn, value, other)
-        return torch.where(outcome > 0.5, one, 1.0 - one)
+        return _choose(outcome, _reach_zero(fn, value, other), _reach_one(fn, value, other))
 
     def expectation(self, fn: Any, value: Tensor, other: Any) -> Tensor:
         """``P(x' = 1 | x = value)``; shape of the value."""
-        if not given_logits(fn) and not given_logits(other):
-            p, q = compact(fn.probs), compact(other.probs)
-            # x = 1: min(p, p') / p;  x = 0: max(p' - p, 0) / (1 - p)
-            stay = torch.minimum(p, q) / p
-            gain = torch.clamp(q - p, min=0.0) / (1.0 - p)
-            return torch.where(value > 0.5, stay, gain)
-        old, new = compact(logit(fn)), compact(logit(other))
-        # the floor only keeps 0 / 0 away where both probabilities underflow
-        p, q = torch.sigmoid(torch.clamp(old, min=-700.0)), torch.sigmoid(torch.clamp(new, min=-700.0))
-        stay = torch.clamp(q / p, max=1.0)
-        gain = q * -torch.expm1(torch.clamp(old - new, max=0.0))
-        return torch.where(value > 0.5, stay, gain)
+        return _reach_one(fn, value, other)
+
+
+def _reach_one(fn: Any, value: Tensor, other: Any) -> Tensor:
+    if given_logits(fn) or given_logits(other):
+        return _by_odds(value, compact(logit(fn)), compact(logit(other)))
+    return _by_probabilities(value, compact(fn.probs), compact(other.probs))
+
+
+def _reach_zero(fn: Any, value: Tensor, other: Any) -> Tensor:
+    """The same with the outcomes' names exchanged; ``1 - _reach_one`` would lose a small probability."""
+    if given_logits(fn) or given_logits(other):
+        return _by_odds(1.0 - value, -compact(logit(fn)), -compact(logit(other)))
+    return _by_probabilities(1.0 - value, 1.0 - compact(fn.probs), 1.0 - compact(other.probs))
+
+
+def _by_probabilities(value: Tensor, p: Tensor, q: Tensor) -> Tensor:
+    """``min(p, p') / p`` of a 1, ``max(p' - p, 0) / (1 - p)`` of a 0."""
+    tiny = torch.finfo(p.dtype).tiny  # 0 / 0 where the value had probability 0
+    stay = torch.minimum(p, q) / torch.clamp(p, min=tiny)
+    gain = torch.clamp(q - p, min=0.0) / torch.clamp(1.0 - p, min=tiny)
+    return _choose(value, gain, stay)
+
+
+def _by_odds(value: Tensor, old: Tensor, new: Tensor) -> Tensor:
+    """``min(1, sigmoid(l') / sigmoid(l))`` of a 1, ``sigmoid(l') (1 - e^-max(0, l' - l))`` of a 0."""
+    # the limits keep inf - inf and 0 / 0 away, where probabilities underflow
+    old, new = torch.clamp(old, -700.0, 700.0), torch.clamp(new, -700.0, 700.0)
+    # in place on buffers made here: fresh pages cost more than the arithmetic
+    gain = _limited(new - old, least=0.0).neg_().expm1_()
+    q = new.sigmoid_()
+    stay = _limited(q / old.sigmoid_(), most=1.0)
+    return _choose(value, (q * gain).neg_(), stay)
+
+
+def _limited(tensor: Tensor, least: float | None = None, most: float | None = None) -> Tensor:
+    """Clamped, in place where that can be (``clamp_`` has no batching rule)."""
+    return tensor.clamp_(least, most) if plain() else tensor.clamp(least, most)
+
+
+def _choose(value: Tensor, zero: Tensor, one: Tensor) -> Tensor:
+    """``one`` where the value is 1, else ``zero``; a third of the time of ``torch.where`` with its comparison."""
+    return torch.lerp(zero, one, value.to(zero.dtype))
 
 
 def _threshold(fn: Any) -> Tensor:

@@ -34,7 +34,8 @@ class Coupling(ABC):
     Attributes
     ----------
     name : str
-        What the equation is called where users meet it: ``"monotone"``, ``"gumbel_max"``, ``"triangular"``, ``"independent"``, ….
+        What the equation is called where users meet it: ``"monotone"``, ``"gumbel_max"``, ``"triangular"``,
+        ``"deterministic"``, ``"independent"``.
     families : tuple of type
         Distribution classes it serves (subclasses too, unless they have an entry of their own).
     discrete : bool
@@ -56,12 +57,14 @@ class Coupling(ABC):
     def noise_event(self, fn: Any) -> torch.Size:
         """Trailing dims the noise has beyond the value's *batch* dims (none for scalars).
 
-        The noise of a bare ``fn`` has the shape ``fn.batch_shape + noise_event(fn)`` (the batch broadcast to the value's).
+        The noise of a bare ``fn`` has the shape ``fn.batch_shape + noise_event(fn)``, the batch broadcast to the
+        value's.
         """
         return torch.Size()
 
     def validate(self, fn: Any, site: str | None = None) -> None:
         """Refuse (:class:`~pcm.errors.CouplingError`) an ``fn`` of the family that the equation cannot serve."""
+        return None
 
     @abstractmethod
     def push(self, fn: Any, noise: Tensor) -> Tensor:
@@ -69,7 +72,7 @@ class Coupling(ABC):
 
     @abstractmethod
     def abduct(self, fn: Any, value: Tensor, uniform: Tensor | None = None) -> Tensor:
-        """Noise that gives ``value`` under ``fn``; where many do, the one that ``uniform`` in (0, 1) picks by their law."""
+        """Noise that gives ``value`` under ``fn``; where many do, the one ``uniform`` in (0, 1) picks by their law."""
 
     @abstractmethod
     def fresh(self, fn: Any, uniform: Tensor) -> Tensor:

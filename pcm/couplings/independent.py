@@ -38,6 +38,10 @@ class Independent(Coupling):
         self.discrete = inner.discrete
         self._finite = issubclass(family, FINITE)
 
+    def validate(self, fn: Any, site: str | None = None) -> None:
+        """As of the default coupling."""
+        self.inner.validate(fn, site)
+
     def noise_event(self, fn: Any) -> torch.Size:
         """As of the default coupling."""
         return self.inner.noise_event(fn)

@@ -81,7 +81,10 @@ def shift_scale(value: Tensor, loc: Tensor, scale: Tensor, new_loc: Tensor, new_
         if shift.shape == value.shape and shift.dtype == value.dtype and type(shift) is Tensor and plain():
             return shift.add_(value)  # the shift is ours: no third buffer
         return value + shift
-    return torch.addcmul(value + shift, value - loc, new_scale / scale - 1.0)
+    stretch = (new_scale / scale).sub_(1.0)  # in place: fresh pages cost more than the arithmetic
+    if shift.shape == stretch.shape == value.shape and shift.dtype == value.dtype and type(shift) is Tensor and plain():
+        return (value - loc).mul_(stretch).add_(shift).add_(value)
+    return torch.addcmul(value + shift, value - loc, stretch)
 
 
 @final

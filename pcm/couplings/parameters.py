@@ -20,7 +20,7 @@ __all__ = ["compact", "concrete", "given_logits", "identical", "log_probabilitie
 
 
 def compact(tensor: Tensor) -> Tensor:
-    """The tensor with expanded (stride 0) dims shrunk to size 1, or to a scalar where every dim is; it still broadcasts."""
+    """The tensor with expanded (stride 0) dims shrunk to size 1, all of them to a scalar; it still broadcasts."""
     strides = tensor.stride()
     if 0 not in strides:
         return tensor

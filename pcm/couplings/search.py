@@ -5,7 +5,7 @@ pulled back to noise is found again whatever the rounding:  ``T(k - 1) < t <= T(
 
 >>> import numpy as np
 >>> float(poisson_quantile(np.array([-0.7]), np.array([1e6]))[0])
-999992.0
+999991.0
 """
 
 from __future__ import annotations

@@ -50,42 +50,42 @@ __all__ = [
 
 def gamma_tail(x: Tensor, a: Tensor) -> Tensor:
     """Signed log tail of ``P(a, x)``; the broadcast shape."""
-    return torch.ops.pcm.gamma_tail(x, a)
+    return _gamma_tail(x, a)
 
 
 def gamma_quantile(t: Tensor, a: Tensor) -> Tensor:
     """``x`` with ``gamma_tail(x, a) = t``; the broadcast shape."""
-    return torch.ops.pcm.gamma_quantile(t, a)
+    return _gamma_quantile(t, a)
 
 
 def beta_tail(p: Tensor, q: Tensor, a: Tensor, b: Tensor) -> Tensor:
     """Signed log tail of ``I_p(a, b)``; the broadcast shape."""
-    return torch.ops.pcm.beta_tail(p, q, a, b)
+    return _beta_tail(p, q, a, b)
 
 
 def beta_quantile(t: Tensor, a: Tensor, b: Tensor) -> Tensor:
     """``p`` with ``beta_tail(p, 1 - p, a, b) = t``; the broadcast shape."""
-    return torch.ops.pcm.beta_quantile(t, a, b)
+    return _beta_quantile(t, a, b)
 
 
 def student_quantile(t: Tensor, df: Tensor) -> Tensor:
     """Standard Student's t quantile at signed log tail ``t``; the broadcast shape."""
-    return torch.ops.pcm.student_quantile(t, df)
+    return _student_quantile(t, df)
 
 
 def poisson_quantile(t: Tensor, rate: Tensor) -> Tensor:
     """Smallest ``k`` with signed log tail of ``P(X <= k)`` at least ``t``; the broadcast shape."""
-    return torch.ops.pcm.poisson_quantile(t, rate)
+    return _poisson_quantile(t, rate)
 
 
 def binomial_quantile(t: Tensor, n: Tensor, p: Tensor, q: Tensor) -> Tensor:
     """Smallest ``k`` with signed log tail of ``P(X <= k)`` at least ``t``, ``q = 1 - p``; the broadcast shape."""
-    return torch.ops.pcm.binomial_quantile(t, n, p, q)
+    return _binomial_quantile(t, n, p, q)
 
 
 def negative_binomial_quantile(t: Tensor, r: Tensor, p: Tensor, q: Tensor) -> Tensor:
     """Smallest ``k`` with signed log tail of ``P(X <= k)`` at least ``t``, ``q = 1 - p``; the broadcast shape."""
-    return torch.ops.pcm.negative_binomial_quantile(t, r, p, q)
+    return _negative_binomial_quantile(t, r, p, q)
 
 
 # -- operators ---------------------------------------------------------------------------------------------------------
@@ -126,21 +126,35 @@ def _define(name: str, kernel: Callable[..., np.ndarray], arguments: str) -> tor
     return operator
 
 
-def _differentiate(operator: torch.library.CustomOpDef, derivative: Callable[..., tuple[Tensor | None, ...]]) -> None:
-    """Let an operator be differentiated: ``derivative(output, *inputs)`` gives the partial in each input."""
+def _differentiable(
+    operator: torch.library.CustomOpDef, derivative: Callable[..., tuple[Tensor | None, ...]]
+) -> Callable[..., Tensor]:
+    """The operator with partial derivatives ``derivative(output, needed, *inputs)``.
 
-    def setup(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        ctx.save_for_backward(output, *inputs)
+    An ``autograd.Function`` and not ``register_autograd``, which ``torch.func.grad`` refuses.
+    """
 
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        output, *inputs = ctx.saved_tensors
-        partials = derivative(output, ctx.needs_input_grad, *inputs)
-        return tuple(
-            None if partial is None or not needed else (gradient * partial).sum_to_size(each.shape)
-            for partial, needed, each in zip(partials, ctx.needs_input_grad, inputs, strict=True)
-        )
+    class Elementwise(torch.autograd.Function):
+        generate_vmap_rule = True
 
-    operator.register_autograd(backward, setup_context=setup)
+        @staticmethod
+        def forward(*tensors: Tensor) -> Tensor:
+            return operator(*tensors)
+
+        @staticmethod
+        def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            ctx.save_for_backward(output, *inputs)
+
+        @staticmethod
+        def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+            output, *inputs = ctx.saved_tensors
+            needed = ctx.needs_input_grad
+            return tuple(
+                None if partial is None or not wanted else (gradients[0] * partial).sum_to_size(each.shape)
+                for partial, wanted, each in zip(derivative(output, needed, *inputs), needed, inputs, strict=True)
+            )
+
+    return Elementwise.apply
 
 
 def _partial(function: Callable[[Tensor], Tensor], at: Tensor) -> Tensor:
@@ -149,6 +163,18 @@ def _partial(function: Callable[[Tensor], Tensor], at: Tensor) -> Tensor:
     near = function(at + step) - function(at - step)
     far = function(at + 2.0 * step) - function(at - 2.0 * step)
     return (8.0 * near - far) / (12.0 * step)
+
+
+def _tail_partial(function: Callable[[Tensor], Tensor], at: Tensor, t: Tensor) -> Tensor:
+    """The same of a signed log tail that is ``t`` here, on one side of its jump at the median."""
+
+    def one_sided(at: Tensor) -> Tensor:
+        found = function(at)
+        crossed = (found > 0) != (t > 0)
+        other = torch.log(-torch.expm1(-torch.where(crossed, found.abs(), 1.0)))
+        return torch.where(crossed, -torch.sign(t) * other, found)
+
+    return _partial(one_sided, at)
 
 
 def _gamma_slope(x: Tensor, a: Tensor, t: Tensor) -> Tensor:
@@ -166,27 +192,27 @@ def _student_slope(x: Tensor, df: Tensor, t: Tensor) -> Tensor:
 
 
 def _gamma_tail_partials(t: Tensor, needed: Any, x: Tensor, a: Tensor) -> tuple[Tensor | None, ...]:
-    return _gamma_slope(x, a, t), _partial(lambda a: gamma_tail(x, a), a) if needed[1] else None
+    return _gamma_slope(x, a, t), _tail_partial(lambda a: gamma_tail(x, a), a, t) if needed[1] else None
 
 
 def _gamma_quantile_partials(x: Tensor, needed: Any, t: Tensor, a: Tensor) -> tuple[Tensor | None, ...]:
     slope = _gamma_slope(x, a, t)
-    return 1.0 / slope, -_partial(lambda a: gamma_tail(x, a), a) / slope if needed[1] else None
+    return 1.0 / slope, -_tail_partial(lambda a: gamma_tail(x, a), a, t) / slope if needed[1] else None
 
 
 def _beta_tail_partials(
     t: Tensor, needed: Any, p: Tensor, q: Tensor, a: Tensor, b: Tensor
 ) -> tuple[Tensor | None, ...]:
-    in_a = _partial(lambda a: beta_tail(p, q, a, b), a) if needed[2] else None
-    in_b = _partial(lambda b: beta_tail(p, q, a, b), b) if needed[3] else None
+    in_a = _tail_partial(lambda a: beta_tail(p, q, a, b), a, t) if needed[2] else None
+    in_b = _tail_partial(lambda b: beta_tail(p, q, a, b), b, t) if needed[3] else None
     return _beta_slope(p, q, a, b, t), None, in_a, in_b
 
 
 def _beta_quantile_partials(p: Tensor, needed: Any, t: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor | None, ...]:
     q = 1.0 - p
     slope = _beta_slope(p, q, a, b, t)
-    in_a = -_partial(lambda a: beta_tail(p, q, a, b), a) / slope if needed[1] else None
-    in_b = -_partial(lambda b: beta_tail(p, q, a, b), b) / slope if needed[2] else None
+    in_a = -_tail_partial(lambda a: beta_tail(p, q, a, b), a, t) / slope if needed[1] else None
+    in_b = -_tail_partial(lambda b: beta_tail(p, q, a, b), b, t) / slope if needed[2] else None
     return 1.0 / slope, in_a, in_b
 
 
@@ -194,11 +220,17 @@ def _student_quantile_partials(x: Tensor, needed: Any, t: Tensor, df: Tensor) ->
     return 1.0 / _student_slope(x, df, t), _partial(lambda df: student_quantile(t, df), df) if needed[1] else None
 
 
-_differentiate(_define("gamma_tail", incomplete.gamma_tail, "x a"), _gamma_tail_partials)
-_differentiate(_define("gamma_quantile", incomplete.gamma_quantile, "t a"), _gamma_quantile_partials)
-_differentiate(_define("beta_tail", incomplete.beta_tail, "p q a b"), _beta_tail_partials)
-_differentiate(_define("beta_quantile", incomplete.beta_quantile, "t a b"), _beta_quantile_partials)
-_differentiate(_define("student_quantile", incomplete.student_quantile, "t df"), _student_quantile_partials)
-_define("poisson_quantile", search.poisson_quantile, "t rate")
-_define("binomial_quantile", search.binomial_quantile, "t n p q")
-_define("negative_binomial_quantile", search.negative_binomial_quantile, "t r p q")
+_gamma_tail = _differentiable(_define("gamma_tail", incomplete.gamma_tail, "x a"), _gamma_tail_partials)
+_gamma_quantile = _differentiable(
+    _define("gamma_quantile", incomplete.gamma_quantile, "t a"), _gamma_quantile_partials
+)
+_beta_tail = _differentiable(_define("beta_tail", incomplete.beta_tail, "p q a b"), _beta_tail_partials)
+_beta_quantile = _differentiable(_define("beta_quantile", incomplete.beta_quantile, "t a b"), _beta_quantile_partials)
+_student_quantile = _differentiable(
+    _define("student_quantile", incomplete.student_quantile, "t df"), _student_quantile_partials
+)
+_poisson_quantile = _define("poisson_quantile", search.poisson_quantile, "t rate")
+_binomial_quantile = _define("binomial_quantile", search.binomial_quantile, "t n p q")
+_negative_binomial_quantile = _define(
+    "negative_binomial_quantile", search.negative_binomial_quantile, "t r p q"
+)

@@ -7,7 +7,7 @@ tried. ``log_evidence`` is the importance sampling estimate, ``log_evidence_lapl
 
 >>> import torch
 >>> from torch.distributions import constraints
->>> from pcm.infer.target import Target
+>>> from pcm.infer.target import Target, check_draws
 >>> target = Target(
 ...     log_density=lambda theta: -0.5 * ((theta["slope"] - 3.0) / 0.1) ** 2,
 ...     supports={"slope": constraints.real},
@@ -29,16 +29,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pcm.errors import ArgumentError, FitError, FitWarning, listed
+from pcm.errors import FitError, FitWarning, listed
 from pcm.infer.diagnostics import KHAT_LIMIT, importance_ess, khat_problem, psis
 from pcm.infer.optimise import Optimum, climb, polish
 from pcm.infer.posterior import Posterior
 from pcm.infer.progress import Bar, progress_bar
 from pcm.infer.seeding import seeded
-from pcm.infer.target import Target
+from pcm.infer.target import Target, check_draws
 from pcm.infer.unconstrained import Unconstrained
 
-__all__ = ["Approximation", "Laplace", "approximate", "approximation_at", "check_draws", "refuse_trainable", "starts"]
+__all__ = ["Approximation", "Laplace", "approximate", "approximation_at", "starts"]
 
 PROPOSALS = 512  # fewer say little about the tail of the weights
 DEGREES = 5.0
@@ -106,7 +106,7 @@ class Laplace:
             the data do not identify some parameters (they are named).
         """
         check_draws(draws)
-        refuse_trainable(target, self.name)
+        target.refuse_trainable(self.name)
         space = Unconstrained(target, method=self.name)
         with seeded(seed), progress_bar(self.name, show=progress) as bar:
             approximation = approximate(space, bar)
@@ -235,22 +235,6 @@ def starts(space: Unconstrained, number: int = STARTS):
             "distributions, and that it gives no NaN.",
             log_density=seen[0],
         )
-
-
-def refuse_trainable(target: Target, method: str) -> None:
-    """Raise :class:`~pcm.errors.FitError` naming the tensors that ``method`` cannot give a posterior."""
-    if target.trainable:
-        raise FitError(
-            f"method='{method}' gives a posterior to sample sites only, and the program also trains "
-            f"{listed(target.trainable)}. Fit with method='map' or 'svi', which train them, or fix them with given(…).",
-            trainable=list(target.trainable),
-        )
-
-
-def check_draws(draws: int) -> None:
-    """Raise :class:`~pcm.errors.ArgumentError` unless ``draws`` is a positive integer."""
-    if isinstance(draws, bool) or not hasattr(draws, "__index__") or draws < 1:
-        raise ArgumentError(f"draws={draws!r} is not a number of draws; give an integer of at least 1.")
 
 
 # -- private -------------------------------------------------------------------------------------------------------

@@ -23,11 +23,11 @@ from torch import Tensor
 
 from pcm.errors import ArgumentError, FitError, FitWarning
 from pcm.infer.diagnostics import chain_problems, ess, rhat
-from pcm.infer.laplace import Approximation, approximate, check_draws, refuse_trainable, starts
+from pcm.infer.laplace import Approximation, approximate, starts
 from pcm.infer.posterior import Posterior
 from pcm.infer.progress import Bar, progress_bar
 from pcm.infer.seeding import seeded
-from pcm.infer.target import Target
+from pcm.infer.target import Target, check_draws
 from pcm.infer.unconstrained import Unconstrained
 
 __all__ = ["NUTS"]
@@ -72,7 +72,7 @@ class NUTS:
             If parameters are discrete, tensors are left to train, or no start has a finite density.
         """
         check_draws(draws)
-        refuse_trainable(target, self.name)
+        target.refuse_trainable(self.name)
         space = Unconstrained(target, method=self.name)
         if space.dimension == 0:
             raise FitError("The program has no parameters to fit: no sample site stands outside the units' plate.")

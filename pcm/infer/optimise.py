@@ -150,6 +150,9 @@ def polish(
         if flat is not None and decrement < tolerance and float(curvature[lowest]) < -1e-6:
             direction, decrement = flat / flat.norm(), 1.0  # leave the saddle along its rising axis
         if decrement < tolerance or (decrement < 1e-6 and decrement > 0.25 * previous):
+            last = None if flat is not None else _newton_step(evaluate, point, value, gradient, direction, decrement)
+            if last is not None:  # the step is known already, and the precision does not change on its way
+                point, value, gradient = last
             break  # done, or as near as rounding allows
         previous = decrement
         moved = _newton_step(evaluate, point, value, gradient, direction, decrement)

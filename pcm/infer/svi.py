@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import pyro
@@ -28,13 +28,13 @@ from torch import Tensor
 
 from pcm.errors import ArgumentError, FitError, FitWarning
 from pcm.infer.diagnostics import elbo_rise, importance_ess, khat_problem, psis
-from pcm.infer.laplace import PROPOSALS, approximate, approximation_at, check_draws, starts
+from pcm.infer.laplace import PROPOSALS, approximate, approximation_at, starts
 from pcm.infer.map import train
 from pcm.infer.optimise import climb
 from pcm.infer.posterior import Posterior
 from pcm.infer.progress import Bar, progress_bar
 from pcm.infer.seeding import seeded
-from pcm.infer.target import Target
+from pcm.infer.target import Target, check_draws
 from pcm.infer.unconstrained import Unconstrained
 
 __all__ = ["SVI"]
@@ -205,7 +205,8 @@ class _FullGuide(AutoMultivariateNormal):
 
 class _DiagonalGuide(AutoDiagonalNormal):
     def get_posterior(self, *args: Any, **kwargs: Any) -> Any:
-        return _DiagonalLanding(self.loc, self.scale).to_event(1)
+        loc, scale = cast("tuple[Tensor, Tensor]", self._loc_scale(*args, **kwargs))
+        return _DiagonalLanding(loc, scale).to_event(1)
 
 
 class _DiagonalLanding(dist.Normal):

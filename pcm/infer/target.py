@@ -22,9 +22,9 @@ from dataclasses import dataclass, field
 from torch import Tensor
 from torch.distributions.constraints import Constraint
 
-from pcm.errors import FitError, listed
+from pcm.errors import ArgumentError, FitError, listed
 
-__all__ = ["Target"]
+__all__ = ["Target", "check_draws"]
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,23 @@ class Target:
                 "Pass the unconstrained tensor itself, not a value computed from it."
             )
 
+    def refuse_trainable(self, method: str) -> None:
+        """Raise :class:`~pcm.errors.FitError` naming the tensors to which ``method`` cannot give a posterior."""
+        if self.trainable:
+            raise FitError(
+                f"method='{method}' gives a posterior to sample sites only, and the program also trains "
+                f"{listed(self.trainable)}. Fit with method='map' or 'svi', which train them, or fix them with "
+                "given(…).",
+                trainable=list(self.trainable),
+            )
+
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the parameters, in program order."""
         return tuple(self.supports)
+
+
+def check_draws(draws: int) -> None:
+    """Raise :class:`~pcm.errors.ArgumentError` unless ``draws`` is a positive integer."""
+    if isinstance(draws, bool) or not hasattr(draws, "__index__") or draws < 1:
+        raise ArgumentError(f"draws={draws!r} is not a number of draws; give an integer of at least 1.")

@@ -1,8 +1,7 @@
 """A target on an unconstrained vector: ``log p(u) = log p(theta(u)) + log |d theta / d u|``.
 
-Every parameter is carried to real coordinates by the bijection of its support (``torch.distributions.biject_to``, to
-which Cholesky factors and positive definite matrices are added here), the coordinates of all parameters are laid out
-in one vector, in program order.
+Every parameter is carried to real coordinates by the bijection of its support; the coordinates of all parameters are
+laid out in one vector, in program order.
 
 >>> import torch
 >>> from torch.distributions import constraints
@@ -19,18 +18,16 @@ tensor(-1., dtype=torch.float64)
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-import pyro.distributions.constraints as pyro_constraints
 import torch
 from torch import Tensor
-from torch.distributions import biject_to, constraints
-from torch.distributions.constraints import Constraint
 
 from pcm.errors import FitError, listed
+from pcm.infer.bijections import IDENTITY, bijection
 from pcm.infer.target import Target
 
-__all__ = ["Unconstrained", "bijection"]
+__all__ = ["Unconstrained"]
 
 CHUNK = 200_000  # rows of data × simultaneous evaluations: a few columns of float64 stay within the cache
 
@@ -129,18 +126,22 @@ class Unconstrained:
         """Second derivatives ``(coordinate, coordinate)`` of the log density at one point.
 
         Reverse over reverse, a chunk of rows at a time; row by row where the operations cannot be batched; where one
-        has no second derivative at all, central differences of the gradient. ``differentiation`` says which.
+        has no second derivative, central differences of the gradient. ``differentiation`` says which. The first
+        result is checked against a difference of gradients, because torch takes some operations without a second
+        derivative (``once_differentiable``) for constants, silently.
         """
         for way, rows in (("batched rows", max(1, CHUNK // max(1, self.target.units))), ("rows", 0)):
             if self.differentiation in ("none", way):
                 try:
                     hessian = self._reverse_hessian(vector, rows)
+                    if self.differentiation == "none" and not self._agrees(vector, hessian):
+                        continue
                     self.differentiation = way
-                    return symmetric(hessian)
+                    return _symmetric(hessian)
                 except RuntimeError:  # an operation without a batching rule, or without a second derivative
                     self.differentiation = "none"
         self.differentiation = "differences of the gradient"
-        return symmetric(self._difference_hessian(vector))
+        return _symmetric(self._difference_hessian(vector))
 
     # -- private ---------------------------------------------------------------------------------------------------
 
@@ -189,6 +190,18 @@ class Unconstrained:
         ]
         return torch.cat(found)
 
+    def _agrees(self, vector: Tensor, hessian: Tensor) -> bool:
+        """Whether the Hessian tells how the gradient changes along one direction that moves every coordinate."""
+        direction = (1.0 + vector.abs()) * torch.linspace(-1.0, 1.3, self.dimension, dtype=vector.dtype).sign()
+        step = 1e-4
+        up, down = (self.value_and_gradient(vector + side * direction)[1] for side in (step, -step))
+        if not bool(torch.isfinite(up).all() and torch.isfinite(down).all()):
+            return True
+        change, told = (up - down) / (2.0 * step), hessian @ direction
+        size = hessian.abs() @ direction.abs() + change.abs()
+        rounding = 1e-12 * (up.abs() + down.abs()) / step
+        return bool(((change - told).abs() <= 0.01 * size + 1e-8 * size.max() + rounding).all())
+
     def _difference_hessian(self, vector: Tensor) -> Tensor:
         step = 1e-5 * (1.0 + vector.abs())
         rows = []
@@ -200,104 +213,5 @@ class Unconstrained:
         return torch.stack(rows)
 
 
-def bijection(name: str, support: Constraint, method: str = "this method"):
-    """The bijection from real coordinates to ``support``, or a :class:`~pcm.errors.FitError` naming the parameter."""
-    if support.is_discrete:
-        raise FitError(
-            f"The parameter '{name}' is discrete ({support}); {method} needs continuous parameters. "
-            f"Sum '{name}' out of the program, or fix it with given({name}=…).",
-            parameter=name,
-        )
-    core = support
-    while hasattr(core, "base_constraint"):
-        core = core.base_constraint  # type: ignore[attr-defined]
-    if core in REALS:
-        return IDENTITY
-    if core in CHOLESKY:
-        return Triangular(definite=False)
-    if core is constraints.positive_definite:
-        return Triangular(definite=True)
-    try:
-        return biject_to(support)
-    except NotImplementedError:
-        raise FitError(
-            f"The support of the parameter '{name}', {support}, has no bijection with real coordinates, which {method} "
-            f"needs. Write '{name}' as a function of parameters that have one, or fix it with given({name}=…).",
-            parameter=name,
-        ) from None
-
-
-def symmetric(matrix: Tensor) -> Tensor:
+def _symmetric(matrix: Tensor) -> Tensor:
     return 0.5 * (matrix + matrix.mT)
-
-
-class Identity:
-    """Real coordinates are their own values."""
-
-    inv: Callable[[Tensor], Tensor]
-
-    def __init__(self) -> None:
-        self.inv = lambda value: value
-
-    def __call__(self, coordinates: Tensor) -> Tensor:
-        return coordinates
-
-    def log_abs_det_jacobian(self, coordinates: Tensor, value: Tensor) -> Tensor:
-        return torch.zeros_like(coordinates)
-
-    def inverse_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
-        return tuple(shape)
-
-
-class Triangular:
-    """Lower Cholesky factors L, or positive definite matrices L Lᵀ, from ``n (n + 1) / 2`` coordinates.
-
-    The diagonal is exp(u). With i counted from 0, log |dL/du| = Σ u_ii, and for L Lᵀ the factor
-    2ⁿ Π L_ii^(n − i) more (Muirhead 1982, theorem 2.1.9).
-    """
-
-    def __init__(self, *, definite: bool) -> None:
-        self.definite = definite
-
-    def __call__(self, coordinates: Tensor) -> Tensor:
-        size = self._size(coordinates.shape[-1])
-        rows, columns = torch.tril_indices(size, size)
-        # A one-hot product, unlike an in-place write, is traced by every transform of torch.func.
-        places = torch.zeros(coordinates.shape[-1], size * size, dtype=coordinates.dtype)
-        places[torch.arange(coordinates.shape[-1]), rows * size + columns] = 1.0
-        scaled = torch.where(rows == columns, coordinates.exp(), coordinates)
-        factor = (scaled @ places).reshape((*coordinates.shape[:-1], size, size))
-        return factor @ factor.mT if self.definite else factor
-
-    def inv(self, value: Tensor) -> Tensor:
-        factor = torch.linalg.cholesky(value) if self.definite else value
-        rows, columns = torch.tril_indices(factor.shape[-1], factor.shape[-1])
-        flat = factor[..., rows, columns]
-        diagonal = rows == columns
-        return torch.where(diagonal, torch.where(diagonal, flat, torch.ones_like(flat)).log(), flat)
-
-    def log_abs_det_jacobian(self, coordinates: Tensor, value: Tensor) -> Tensor:
-        size = value.shape[-1]
-        rows, columns = torch.tril_indices(size, size)
-        diagonal = coordinates[..., rows == columns]
-        if not self.definite:
-            return diagonal.sum(-1)
-        powers = 1.0 + torch.arange(size, 0, -1, dtype=diagonal.dtype)
-        return (diagonal * powers).sum(-1) + size * math.log(2.0)
-
-    def inverse_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
-        size = shape[-1]
-        return (*shape[:-2], size * (size + 1) // 2)
-
-    @staticmethod
-    def _size(coordinates: int) -> int:
-        return (math.isqrt(8 * coordinates + 1) - 1) // 2
-
-
-IDENTITY = Identity()
-REALS = (constraints.real,)
-CHOLESKY = tuple(
-    getattr(pyro_constraints, name)
-    for name in ("lower_cholesky", "softplus_lower_cholesky")
-    if hasattr(pyro_constraints, name)
-)

@@ -279,13 +279,9 @@ def _tensor(column: Column, cells: np.ndarray, source: Source, share: bool) -> t
 
 
 def _all_finite(array: np.ndarray) -> bool:
-    """One pass, no temporary: a sum of squares is finite only if every term is. Huge terms are looked at again."""
-    if array.flags.c_contiguous and array.dtype.itemsize > 2:
-        flat = array.reshape(-1)
-        with np.errstate(over="ignore", invalid="ignore"):
-            if np.isfinite(flat.dot(flat)):
-                return True
-    return bool(np.isfinite(array).all())
+    """One pass, no temporary: a sum is finite only if every term is. A sum that overflows is looked at again."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(array.sum()) or np.isfinite(array).all())
 
 
 def _converted(array: np.ndarray, dtype: torch.dtype, share: bool, keep: Any) -> Tensor:

@@ -52,7 +52,7 @@ def analyse(
                 )
         provenance, notes = first.provenance()
         graph = _graph(sites, provenance, _perturbed(sites, bases))
-    return Structure(sites, parameters, graph, first.parameters, notes)
+    return Structure(sites, parameters, graph, notes)
 
 
 # -- sites -----------------------------------------------------------------------------------------------------------
@@ -276,7 +276,15 @@ class _Base:
             found[name] = [msg["value"]] if is_deterministic(msg) else list(tensors_of(msg["fn"]))
             return values[name]
 
+        before = {name: value._version for name, value in values.items()}
         self.program.execute(act, UNITS, {name: values[name] for name in _covariates(self.sites)})
+        for name, value in values.items():
+            if value._version != before[name]:
+                raise ProgramError(
+                    f"the program writes into the value of '{name}' in place; a site's value is shared between worlds "
+                    f"and with your data. Write {name} = {name} + … instead of {name} += ….",
+                    site=name,
+                )
         return found
 
     def provenance(self) -> tuple[dict[str, frozenset[str]] | None, tuple[str, ...]]:

@@ -17,8 +17,8 @@ tensor([1., 1., 1.], dtype=torch.float64)
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import pyro
@@ -35,7 +35,8 @@ __all__ = ["Act", "answer", "is_deterministic", "sealed", "units_frame", "units_
 Act = Callable[[Any], Tensor]
 
 UNITS = "units"
-_SETTINGS = ("validate_distributions_torch", "validate_poutine", "module_local_params")
+_inside: list[torch.dtype] = []
+_SETTINGS = ("validate_distributions_torch", "validate_poutine")
 
 
 @functools.lru_cache(maxsize=4)
@@ -44,12 +45,12 @@ def _indices(size: int) -> Tensor:
 
 
 class answer(Messenger):
-    """Handler that answers every sample statement by ``act`` and every ``pyro.param`` from ``params``."""
+    """Handler that answers every sample statement by ``act`` and ``pyro.param`` by ``param`` (None: Pyro's own way)."""
 
-    def __init__(self, act: Act, params: Mapping[str, Tensor] | Callable[[Any], Tensor] | None = None) -> None:
+    def __init__(self, act: Act, param: Callable[[Any], Tensor | None] | None = None) -> None:
         super().__init__()
         self.act = act
-        self.params = params if params is not None else {}
+        self.param = param
 
     def _process_message(self, msg: Any) -> None:
         kind = msg["type"]
@@ -60,10 +61,9 @@ class answer(Messenger):
             else:
                 msg["value"] = self.act(msg)
             msg["done"] = True
-        elif kind == "param" and hasattr(msg["fn"], "__self__"):  # pyro.param; PyroModules read their own copies
-            params = self.params
-            msg["value"] = params(msg) if callable(params) else params[msg["name"]]
-            msg["done"] = True
+        elif kind == "param" and self.param is not None:
+            msg["value"] = self.param(msg)
+            msg["done"] = msg["value"] is not None
         msg["stop"] = True
 
 
@@ -89,19 +89,38 @@ def is_deterministic(msg: Any) -> bool:
 def sealed(dtype: torch.dtype, *, modules: bool = False) -> Iterator[None]:
     """Default dtype, validation off, empty handler stack; everything is put back as it was.
 
-    ``modules`` says that the program holds PyroModules, whose parameters then stay out of the global store.
+    ``modules`` says that the program holds PyroModules, which write their parameters to Pyro's store: an empty one
+    stands in for the user's meanwhile.
     """
-    before = torch.get_default_dtype()
     stack, dims = list(runtime._PYRO_STACK), list(runtime._DIM_ALLOCATOR._stack)
-    kept = {name: pyro.settings.get(name) for name in (_SETTINGS if modules else _SETTINGS[:2])}
+    runtime._PYRO_STACK.clear()
+    runtime._DIM_ALLOCATOR._stack.clear()
     try:
-        torch.set_default_dtype(dtype)
-        runtime._PYRO_STACK.clear()
-        runtime._DIM_ALLOCATOR._stack.clear()
-        pyro.settings.set(**{name: name == "module_local_params" for name in kept})
-        yield
+        # a run inside a run has its own handlers, under the settings that are already there
+        with (
+            nullcontext() if _inside[-1:] == [dtype] else _settings(dtype),
+            pyro.get_param_store().scope(_empty()) if modules else nullcontext(),
+        ):
+            yield
     finally:
-        torch.set_default_dtype(before)
         runtime._PYRO_STACK[:] = stack
         runtime._DIM_ALLOCATOR._stack[:] = dims
+
+
+@contextmanager
+def _settings(dtype: torch.dtype) -> Iterator[None]:
+    before = torch.get_default_dtype()
+    kept = {name: pyro.settings.get(name) for name in _SETTINGS}
+    try:
+        torch.set_default_dtype(dtype)
+        pyro.settings.set(**dict.fromkeys(kept, False))
+        _inside.append(dtype)
+        yield
+    finally:
+        _inside.pop()
+        torch.set_default_dtype(before)
         pyro.settings.set(**kept)
+
+
+def _empty() -> dict[str, dict[str, object]]:
+    return {"params": {}, "constraints": {}}

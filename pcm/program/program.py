@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import pyro
 import torch
 from pyro.nn import PyroModule
 from torch import Tensor, nn
@@ -66,7 +67,7 @@ class Program:
         self.dtype = dtype
         self.implicit, covariates = _signature(function, self.name)
         self.function, self.modules = converted(function, dtype)
-        self.has_modules = any(isinstance(part, PyroModule) for net in self.modules.values() for part in net.modules())
+        self.has_modules = _check_modules(self.modules)
         self.params: dict[str, tuple[Tensor, Any]] = {}
         self.couplings, self._covariates = dict(couplings or {}), covariates
         self.structure: Structure = analyse(self, covariates, self.couplings, dict(categories or {}))
@@ -124,19 +125,43 @@ class Program:
             with handler:
                 self.function(units, **kwargs)
 
-    def _param(self, msg: Any) -> Tensor:
-        """Value of a ``pyro.param`` statement, from this program's own copy."""
+    def _param(self, msg: Any) -> Tensor | None:
+        """Value of a ``pyro.param`` statement, from this program's own copy; None for a PyroModule's own parameter."""
         name = msg["name"]
         if name not in self.params:
             value = msg["args"][1] if len(msg["args"]) > 1 else None
-            value = value() if callable(value) else value
+            if isinstance(value, nn.Parameter):  # a PyroModule announces the weight it reads
+                return value
             if value is None:
+                if name in pyro.get_param_store():
+                    return None
                 raise ProgramError(f"pyro.param('{name}') has no initial value; give it one.", site=name)
+            value = value() if callable(value) else value
             constraint = msg["kwargs"].get("constraint", torch.distributions.constraints.real)
             value = value.detach().to(self.dtype if value.is_floating_point() else value.dtype)
             self.params[name] = (biject_to(constraint).inv(value).detach().clone(), constraint)
         leaf, constraint = self.params[name]
         return biject_to(constraint)(leaf)
+
+
+def _check_modules(modules: Mapping[str, nn.Module]) -> bool:
+    """Whether there are PyroModules among the networks; two that share a parameter name would share its value."""
+    seen: dict[str, str] = {}
+    found = False
+    for module_name, net in modules.items():
+        if not isinstance(net, PyroModule):
+            found |= any(isinstance(part, PyroModule) for part in net.modules())
+            continue
+        found = True
+        for key, _ in net.named_pyro_params():
+            full = f"{net._pyro_name}.{key}" if net._pyro_name else key
+            if full in seen:
+                raise ProgramError(
+                    f"PyroModules '{seen[full]}' and '{module_name}' both have a PyroParam '{full}', which Pyro would take "
+                    f"for one parameter; give one a name: {type(net).__name__}(name=…)."
+                )
+            seen[full] = module_name
+    return found
 
 
 def _signature(function: Callable[..., Any], name: str) -> tuple[bool, tuple[str, ...]]:

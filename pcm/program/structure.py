@@ -74,13 +74,13 @@ class Site:
 
 @dataclass(frozen=True)
 class Structure:
-    """All sites of a program in program order, and its graph."""
+    """All sites of a program in program order, and its graph; ``plans`` keeps what worlds have worked out of them."""
 
     sites: dict[str, Site]
     parameters: dict[str, Site]
     graph: CausalGraph
-    constants: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    plans: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
     def variables(self) -> tuple[str, ...]:

@@ -31,7 +31,7 @@ from pcm.query.account import Account
 from pcm.query.accounting import account_of
 from pcm.query.effect import Effect, check_probability
 from pcm.query.evaluate import Evaluation
-from pcm.query.evidence import check_evidence, read_units
+from pcm.query.evidence import read_units
 from pcm.query.model import Model
 from pcm.query.quantile import weighted_quantile
 from pcm.worlds import Target, choose_seed
@@ -54,12 +54,11 @@ def counterfactual(
     if isinstance(draws, bool) or not isinstance(draws, int) or draws < 1:
         raise ArgumentError(f"draws={draws!r}: a positive whole number of draws is needed.")
     named = read_worlds(model, do, worlds)
-    with model.program.sealed():
-        values, index = read_units(model, data)
-        seed = choose_seed(seed)
-        parameters = model.parameters(draws, seed, prior=False)
-        past = check_evidence(model, values, index, {name: value[0] for name, value in parameters.items()})
-    return Counterfactual(Evaluation(model, past, index, named, parameters, draws=draws, seed=seed), frozenset(values))
+    values, index = read_units(model, data)
+    seed = choose_seed(seed)
+    parameters = model.parameters(draws, seed, prior=False)
+    run = Evaluation(model, values, index, named, parameters, draws=draws, seed=seed)
+    return Counterfactual(run, frozenset(values))
 
 
 def read_worlds(
@@ -116,6 +115,18 @@ class Counterfactual:
     def __len__(self) -> int:
         return self._run.units
 
+    def labels(self, name: str) -> tuple[Any, ...] | None:
+        """Labels of a variable's codes, where it has any."""
+        return self._run.model.categories.get(name)
+
+    def is_numeric(self, name: str) -> bool:
+        """Whether the variable's values have a mean (those of an unordered categorical have none)."""
+        return not self._unordered(name)
+
+    def is_binary(self, name: str) -> bool:
+        """Whether the variable takes the values 0 and 1."""
+        return self._run.structure.sites[name].cardinality == 2
+
     @cached_property
     def account(self) -> Account:
         """What the answers rest on."""
@@ -133,7 +144,7 @@ class Counterfactual:
         """
         world = self._named(name, world)
         self._numeric(name, "mean")
-        return self._out(self._run.mean(world, name).mean(0), name)
+        return self._out(_averaged(self._run.mean(world, name)), name)
 
     def sd(self, name: str, world: str | None = None) -> np.ndarray:
         """Standard deviation given the evidence, over parameters and open noise, numpy ``[unit, …]``."""
@@ -162,7 +173,7 @@ class Counterfactual:
                 f"'{name}' is continuous: no single value has a probability. Ask draws('{name}') and count, or interval()."
             )
         code = self._code(name, outcome)
-        return self._out(self._run.probability(world, name, torch.as_tensor(code)).mean(0), name)
+        return self._out(_averaged(self._run.probability(world, name, torch.as_tensor(code))), name)
 
     def interval(self, name: str, prob: float = 0.9, world: str | None = None) -> np.ndarray:
         """Central interval given the evidence, numpy ``[unit, …, 2]``; a point where nothing is uncertain."""
@@ -351,6 +362,11 @@ class Counterfactual:
         if inner:
             value = value.movedim(inner + lanes, int(lanes))
         return value.detach().numpy()
+
+
+def _averaged(lanes: Tensor) -> Tensor:
+    """Mean over parameter draws; of one draw the draw itself, not a copy."""
+    return lanes[0] if len(lanes) == 1 else lanes.mean(0)
 
 
 def _columns_of(name: str, array: np.ndarray) -> tuple[list[np.ndarray], list[str]]:

@@ -65,6 +65,17 @@ class Effect:
         low, high = np.quantile(self.draws, [(1 - prob) / 2, (1 + prob) / 2], axis=0)
         return (float(low), float(high)) if np.ndim(low) == 0 else np.stack([low, high], -1)
 
+    def plot(self, prob: float = 0.95, reference: float | None = None) -> Any:
+        """Figure of the effect: the density of its draws, or a row a unit with its interval."""
+        from pcm.figures import density, interval_rows
+
+        if self.draws.ndim == 1 and len(self.draws) > 1:
+            return density(self.draws, reference=reference, xlabel=self.label, prob=prob)
+        table = self.to_dataframe(prob)
+        return interval_rows(
+            table.index, table["mean"], table["low"], table["high"], reference=reference, xlabel=self.label
+        )
+
     def to_dataframe(self, prob: float = 0.95) -> pd.DataFrame:
         """Mean and interval, a row a unit (one row for an average)."""
         if self.draws.ndim == 1:

@@ -28,7 +28,7 @@ from pcm.query.account import Account
 from pcm.query.accounting import account_of, parameter_words, site_accounts
 from pcm.query.effect import Effect
 from pcm.query.evaluate import Evaluation
-from pcm.query.evidence import check_evidence, read_units
+from pcm.query.evidence import read_units
 from pcm.query.groups import groups_of
 from pcm.query.model import Model
 from pcm.query.sampling import covariates_of
@@ -222,14 +222,12 @@ def _given_arms(
     seed: int,
     columns: tuple[str, ...],
 ) -> _Arms:
-    with model.program.sealed():
-        values, index = read_units(model, data, what="data")
-        parameters = model.parameters(draws, seed, prior=False)
-        past = check_evidence(model, values, index, {name: value[0] for name, value in parameters.items()})
+    values, index = read_units(model, data, what="data")
+    parameters = model.parameters(draws, seed, prior=False)
     given = {world: {treatment: made.interventions[treatment]} for world, made in worlds.items()}
-    run = Evaluation(model, past, index, given, parameters, draws=256, seed=seed)
+    run = Evaluation(model, values, index, given, parameters, draws=256, seed=seed)
     treated, control = run.mean("treated", outcome), run.mean("control", outcome)
-    return _Arms(treated, control, {name: past.values[name] for name in columns}, account_of(run), fresh=False)
+    return _Arms(treated, control, {name: run.points.factual[name] for name in columns}, account_of(run), fresh=False)
 
 
 def _fresh_arms(

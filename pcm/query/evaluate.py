@@ -18,12 +18,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pcm.couplings import resolve
+from pcm.couplings import unwrap
 from pcm.errors import QueryError
 from pcm.io import row_ids
 from pcm.program import Site
 from pcm.query.evidence import check_finite
 from pcm.query.model import Model
+from pcm.query.points import points
 from pcm.worlds import Factual, Replayed, Stochastic, Target, WorldPlan, factual, over_lanes, replay, world_noise
 
 __all__ = ["Evaluation"]
@@ -37,8 +38,8 @@ class Evaluation:
     Parameters
     ----------
     model : Model
-    past : Factual
-        The factual run at the evidence, under the first parameter draw.
+    values : dict of name to tensor ``(*inner, unit, *event)``
+        The evidence.
     index : pandas.Index
         Names of the units.
     worlds : dict of world to its interventions
@@ -51,7 +52,7 @@ class Evaluation:
     def __init__(
         self,
         model: Model,
-        past: Factual,
+        values: Mapping[str, Tensor],
         index: Any,
         worlds: Mapping[str, Mapping[Target, Intervention]],
         parameters: Mapping[str, Tensor],
@@ -68,14 +69,13 @@ class Evaluation:
         self.plans = {
             world: WorldPlan(self.structure, {**model.interventions, **given}, set(given)) for world, given in worlds.items()
         }
-        self.past, self.looped = past, False
+        self.looped = False
         self._cache: dict[tuple[Any, ...], Any] = {}
         with self.program.sealed():
-            self.now = {world: self._replay(world, self.past, 0) for world in self.plans}
-        for world, made in self.now.items():
-            for name, value in made.values.items():
-                if not self.plans[world].randomness[name]:
-                    self._finite(value, name, world, 0)
+            self.points = points(model, self.plans, values, index, self._lane_parameters(0), self.needed)
+        if self.lanes == 1:
+            for (world, name), chance in self.points.chances.items():
+                self._cache["mean", world, name] = chance[None]
 
     # -- runs --------------------------------------------------------------------------------------------------------
 
@@ -90,8 +90,10 @@ class Evaluation:
     def _factual(self, values: Mapping[str, Tensor], parameters: Mapping[str, Tensor]) -> Factual:
         return factual(self.program, values, parameters, self.units, self.needed, self.base)
 
-    def _replay(self, world: str, past: Factual, lane: int) -> Replayed:
-        return replay(self.program, self.plans[world], past, self._lane_parameters(lane))
+    @cached_property
+    def past(self) -> Factual:
+        """The factual run under the first parameter draw."""
+        return self.points.past or self._factual(self.evidence, self._lane_parameters(0))
 
     def _over(
         self,
@@ -125,11 +127,11 @@ class Evaluation:
 
     @cached_property
     def evidence(self) -> dict[str, Tensor]:
-        """Observed values; what the base interventions set and deterministic sites are in it only where parameter-free."""
+        """Observed values; deterministic sites are in it only where no parameter can move them."""
         if self.lanes == 1:
-            return self.past.values
+            return self.points.factual
         sites = self.structure.sites
-        return {name: value for name, value in self.past.values.items() if sites[name].kind != "deterministic"}
+        return {name: value for name, value in self.points.factual.items() if sites[name].kind != "deterministic"}
 
     def _parameter_lanes(self, part: slice | Tensor) -> dict[str, dict[str, Tensor]]:
         return {"parameters": {name: value[part] for name, value in self.parameters.items()}} if self.lanes > 1 else {}
@@ -164,8 +166,8 @@ class Evaluation:
     def value(self, world: str, name: str) -> Tensor:
         """Values of a variable that is not random, ``(lane, *inner, unit, *event)``."""
         if self.lanes == 1 or self._fixed(world, name):
-            made = self.now[world].values if world in self.now else {}
-            return (made[name] if name in made else self.past.values[name])[None]
+            found = self.points.worlds.get((world, name))
+            return (self.points.factual[name] if found is None else found)[None]
         key = ("value", world, name)
         if key not in self._cache:
             if world not in self.plans:
@@ -209,9 +211,9 @@ class Evaluation:
         """``Σ_a P(a | evidence) payload(a)`` over the assignments above ``name``, ``(lane, …)``."""
         branches = self.plans[world].branches(name)
         assert branches is not None
-        if not branches and self.lanes == 1:
+        if not branches and self.lanes == 1 and self.points.now is not None:
             with self.program.sealed():
-                return payload(self.now[world], self.past)[None]
+                return payload(self.points.now[world], self.past)[None]
         count, axis = math.prod(branches.values()), len(self.site(name).inner)
         total: dict[str, Tensor] = {}
 
@@ -271,7 +273,7 @@ class Evaluation:
 
                 def expected(made: Replayed, past: Factual) -> Tensor:
                     return coupling.expectation(
-                        resolve(past.fns[name])[1], past.values[name], resolve(made.fns[name])[1]
+                        unwrap(past.fns[name])[0], past.values[name], unwrap(made.fns[name])[0]
                     )
 
                 return self.expect(world, name, expected)
@@ -326,7 +328,7 @@ class Evaluation:
         assert coupling is not None
 
         def transition(made: Replayed, past: Factual) -> Tensor:
-            return coupling.transition(resolve(past.fns[name])[1], past.values[name], resolve(made.fns[name])[1])
+            return coupling.transition(unwrap(past.fns[name])[0], past.values[name], unwrap(made.fns[name])[0])
 
         return self.expect(world, name, transition)
 
@@ -336,12 +338,17 @@ class Evaluation:
         if not self.random(world, name):
             found = self.codes(self.value(world, name), site)
             return (found == outcome).to(self.program.dtype)
+        if site.cardinality is not None and not site.inner and (site.scalar or site.one_hot):
+            if site.cardinality == 2 and site.scalar and self.exact(world, name):
+                one = self.mean(world, name)
+                return one if int(outcome) == 1 else 1 - one
+            return self.chances(world, name)[..., int(outcome)]
         if self.exact(world, name) and name in self.plans[world].sources and site.coupling is not None:
             coupling = site.coupling
             if not isinstance(self.plans[world].sets.get(name), Stochastic):
 
                 def chance(made: Replayed, past: Factual) -> Tensor:
-                    before, after = resolve(past.fns[name])[1], resolve(made.fns[name])[1]
+                    before, after = unwrap(past.fns[name])[0], unwrap(made.fns[name])[0]
                     return coupling.probability(before, past.values[name], after, outcome)
 
                 return self.expect(world, name, chance)

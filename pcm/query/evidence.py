@@ -94,9 +94,17 @@ def _placed(value: Tensor, inner: int) -> Tensor:
 
 
 def check_evidence(
-    model: Model, values: Mapping[str, Tensor], index: pd.Index, parameters: Mapping[str, Tensor]
+    model: Model,
+    values: Mapping[str, Tensor],
+    index: pd.Index,
+    parameters: Mapping[str, Tensor],
+    plan: WorldPlan | None = None,
+    needed: frozenset[str] | None = None,
 ) -> Factual:
     """Run the program at the evidence and check every value against its distribution; return that run.
+
+    The distributions of the ``needed`` sites are kept (all by default). That their parameters are finite is seen by
+    whoever computes with them; that they are in their domain is checked here.
 
     Raises
     ------
@@ -105,26 +113,33 @@ def check_evidence(
     EvidenceError
         A deterministic column that contradicts the columns it is computed from.
     """
-    plan = WorldPlan(model.structure, model.interventions)
-    needed = frozenset(model.structure.stochastic)
-    given = {name: value for name, value in values.items() if model.structure.sites[name].kind != "deterministic"}
-    past = factual(model.program, given, parameters, len(index), needed, plan)
-    for name, fn in past.fns.items():
-        if name in plan.sets:
-            continue
-        try:
-            check_distribution(fn, name)
-            check_value(fn, past.values[name], name)
-        except SupportError as error:
-            rows = getattr(error, "rows", None)
-            if rows is not None:
-                named = [index[int(row)] for row in list(rows)[:5]]
-                raise SupportError(f"{error.message} Rows: {listed(named)}.", site=name, rows=named) from None
-            raise
+    sites = model.structure.sites
+    plan = WorldPlan(model.structure, model.interventions) if plan is None else plan
+    every = frozenset(model.structure.stochastic)
+    given = {name: value for name, value in values.items() if sites[name].kind != "deterministic"}
+    past = factual(model.program, given, parameters, len(index), every, plan)
+    for name in list(past.fns):
+        if name not in plan.sets:
+            try:
+                check_distribution(past.fns[name], name, finite=needed is None)
+                check_value(past.fns[name], past.values[name], name, finite=False)  # frames hold finite numbers
+            except SupportError as error:
+                raise _placed_error(error, name, index) from None
+        if needed is not None and name not in needed:
+            del past.fns[name]
     for name, value in values.items():
-        if model.structure.sites[name].kind == "deterministic":
+        if sites[name].kind == "deterministic":
             _check_deterministic(name, value, past.values[name], index)
     return past
+
+
+def _placed_error(error: SupportError, name: str, index: pd.Index) -> SupportError:
+    """The same error with the units' own names."""
+    rows = getattr(error, "rows", None)
+    if rows is None or isinstance(index, pd.RangeIndex) and index.start == 0 and index.step == 1:
+        return error
+    named = [index[int(row)] for row in list(rows)[:5]]
+    return SupportError(f"{error.message} In the index: {listed(named)}.", site=name, rows=named)
 
 
 def _check_deterministic(name: str, given: Tensor, computed: Tensor, index: pd.Index) -> None:
@@ -150,7 +165,7 @@ def frame_of(model: Model, values: Mapping[str, Tensor], index: Any) -> pd.DataF
 def check_finite(value: Tensor, name: str, index: pd.Index, world: str, site: Site, lanes: int = 0) -> None:
     """Raise where a computed value is not finite; ``lanes`` dims stand before ``(*inner, unit, *event)``.
 
-    A sum is finite where all its terms are (or overflows, and is then looked at closely): one pass, no copy.
+    A sum is finite only where all its terms are (one that overflows is looked at again): one pass, no copy.
     """
     if not value.is_floating_point() or math.isfinite(float(value.sum())):
         return

@@ -21,8 +21,8 @@ import numpy as np
 import pandas as pd
 
 from pcm.errors import ArgumentError, StoreError, UnknownNameError
-from pcm.report.embed import figure_svg, inline_svg
-from pcm.report.numerals import column_texts, number
+from pcm.figures.embed import figure_svg, inline_svg
+from pcm.figures.numerals import column_texts, number
 from pcm.report.stylesheet import STYLE
 
 __all__ = ["Picture", "Report", "Table"]

@@ -63,7 +63,10 @@ STYLE = """
   .pcm-report {
     --ink: #e4e8ec; --quiet: #a3afba; --line: #36414c; --faint: #232c36; --page: #151b22; --accent: #7cbcf0;
   }
-  .pcm-report .paper { background: #ffffff; border-radius: 6px; padding: .6rem; }
+  .pcm-report .paper {
+    background: #ffffff; border-radius: 6px; padding: .6rem; box-sizing: border-box;
+    width: fit-content; max-width: 100%;
+  }
 }
 @media print {
   .pcm-report { font-size: 10.5pt; max-width: none; padding: 0; }

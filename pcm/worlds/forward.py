@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from pcm.couplings import resolve
+from pcm.couplings import resolve, unwrap
 from pcm.program import Program, Site
 from pcm.worlds.intervention import Stochastic
 from pcm.worlds.noise import uniforms
@@ -57,7 +57,7 @@ class _Forward(Run):
         return value
 
     def mechanism(self, name: str, site: Site, fn: Any) -> Tensor:
-        coupling, bare = site.coupling, resolve(fn)[1]
+        coupling, bare = site.coupling, unwrap(fn)[0]
         assert coupling is not None
         self.out.fns[name] = fn
         value = coupling.push(bare, coupling.fresh(bare, self.uniform[name]))

@@ -28,7 +28,7 @@ import networkx as nx
 from pcm.couplings import resolve
 from pcm.graph import CausalGraph
 from pcm.program import Structure
-from pcm.worlds.intervention import Function, Intervention, Stochastic, Target
+from pcm.worlds.intervention import Function, Intervention, PerUnit, Stochastic, Target
 
 __all__ = ["MAX_ASSIGNMENTS", "WorldPlan", "intervened_graph"]
 
@@ -38,20 +38,59 @@ MAX_ASSIGNMENTS = 4096
 
 def intervened_graph(structure: Structure, interventions: Mapping[Target, Intervention]) -> CausalGraph:
     """The graph after ``do``: a set variable is read into only by what its intervention reads."""
+    return WorldPlan(structure, interventions).graph.copy()
+
+
+def _intervened(structure: Structure, reads: Mapping[Target, tuple[str, ...]]) -> CausalGraph:
     graph = structure.graph.copy()
-    for target, action in interventions.items():
-        reads = action.reads if isinstance(action, Function) else ()
+    for target, names in reads.items():
         if isinstance(target, tuple):
             parent, child = target
-            if parent not in reads:
+            if parent not in names:
                 graph.remove_edge(parent, child)
-            graph.add_edges_from((read, child, {"inert": False}) for read in reads if read != parent)
+            graph.add_edges_from((name, child, {"inert": False}) for name in names if name != parent)
             continue
-        if target not in reads:  # a shift keeps its natural mechanism
+        if target not in names:  # a shift keeps its natural mechanism
             graph.remove_edges_from(list(graph.in_edges(target)))
-        graph.add_edges_from((read, target, {"inert": False}) for read in reads if read != target)
+        graph.add_edges_from((name, target, {"inert": False}) for name in names if name != target)
         graph.nodes[target]["intervened"] = True
     return graph
+
+
+class _Shape:
+    """What a plan knows from which targets are set and what they read, whatever the values; one a kind of query."""
+
+    def __init__(
+        self,
+        structure: Structure,
+        reads: Mapping[Target, tuple[str, ...]],
+        drawn: frozenset[Target],
+        active: frozenset[Target],
+    ) -> None:
+        sites = structure.sites
+        self.graph = _intervened(structure, reads)
+        below = {name: nx.descendants(self.graph, name) for name in sites}
+        start = {target[1] if isinstance(target, tuple) else target for target in active}
+        self.changed = frozenset(start.union(*(below[name] for name in start)))
+        self.natural = frozenset(target for target, names in reads.items() if target in names)
+        self.replayed = tuple(
+            name
+            for name in structure.stochastic
+            if name in self.changed and (name not in reads or name in self.natural)
+        )
+        fresh = {target[1] if isinstance(target, tuple) else target for target in drawn}
+        self.sources = tuple(
+            name
+            for name, site in sites.items()
+            if name in self.changed
+            and (
+                name in fresh
+                or (name in self.replayed and site.coupling is not None and not site.coupling.invertible)
+            )
+        )
+        self.randomness = {
+            name: tuple(source for source in self.sources if source == name or name in below[source]) for name in sites
+        }
 
 
 class WorldPlan:
@@ -82,51 +121,63 @@ class WorldPlan:
             if isinstance(target, tuple):
                 self.edges.setdefault(target[1], {})[target[0]] = action
 
-    @cached_property
-    def graph(self) -> CausalGraph:
-        return intervened_graph(self.structure, self.interventions)
+    def narrow(self, start: int, stop: int) -> WorldPlan:
+        """The plan for the units from ``start`` to ``stop`` alone."""
+        parts = {
+            target: PerUnit(
+                action.value.narrow(self._unit_axis(target, action), start, stop - start), action.index
+            )
+            if isinstance(action, PerUnit)
+            else action
+            for target, action in self.interventions.items()
+        }
+        return WorldPlan(self.structure, parts, self.active)
+
+    def _unit_axis(self, target: Target, action: PerUnit) -> int:
+        site = self.structure.sites[target if isinstance(target, str) else target[0]]
+        return len(site.inner) if action.value.dim() == 1 + len(site.inner) + len(site.event) else 0
 
     @cached_property
+    def _shape(self) -> _Shape:
+        reads = {t: a.reads if isinstance(a, Function) else () for t, a in self.interventions.items()}
+        drawn = frozenset(t for t, a in self.interventions.items() if isinstance(a, Stochastic))
+        key = (tuple(reads.items()), drawn, self.active)
+        cache = self.structure.plans
+        if key not in cache:
+            if len(cache) > 256:
+                cache.clear()
+            cache[key] = _Shape(self.structure, reads, drawn, self.active)
+        return cache[key]
+
+    @property
+    def graph(self) -> CausalGraph:
+        """The graph under the interventions; not to be changed."""
+        return self._shape.graph
+
+    @property
     def changed(self) -> frozenset[str]:
         """Sites whose value may differ from the factual one."""
-        start = {target[1] if isinstance(target, tuple) else target for target in self.active}
-        return frozenset(start.union(*(nx.descendants(self.graph, name) for name in start)))
+        return self._shape.changed
 
-    @cached_property
+    @property
     def replayed(self) -> tuple[str, ...]:
         """Changed sites that keep their mechanism (and those shifted from their natural value), in program order."""
-        return tuple(
-            name
-            for name in self.structure.stochastic
-            if name in self.changed and (name not in self.sets or name in self.natural)
-        )
+        return self._shape.replayed
 
-    @cached_property
+    @property
     def natural(self) -> frozenset[str]:
         """Set sites whose intervention reads the value they would have had."""
-        return frozenset(n for n, action in self.sets.items() if isinstance(action, Function) and n in action.reads)
+        return self._shape.natural
 
-    @cached_property
+    @property
     def sources(self) -> tuple[str, ...]:
         """Sites that are random given the evidence, in program order."""
-        found = []
-        for name in self.structure.sites:
-            coupling = self.structure.sites[name].coupling
-            drawn = isinstance(self.sets.get(name), Stochastic) or any(
-                isinstance(action, Stochastic) for action in self.edges.get(name, {}).values()
-            )
-            if drawn or (name in self.replayed and coupling is not None and not coupling.invertible):
-                found.append(name)
-        return tuple(found)
+        return self._shape.sources
 
-    @cached_property
+    @property
     def randomness(self) -> dict[str, tuple[str, ...]]:
         """For each variable, the random sites it depends on (itself included), in program order."""
-        own = set(self.sources)
-        return {
-            name: tuple(s for s in self.sources if s in own and (s == name or nx.has_path(self.graph, s, name)))
-            for name in self.structure.sites
-        }
+        return self._shape.randomness
 
     def branches(self, name: str) -> dict[str, int] | None:
         """Finite random sites above ``name`` with their cardinalities; None where they are too many or not finite."""

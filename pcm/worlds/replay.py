@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pcm.couplings import resolve
+from pcm.couplings import resolve, unwrap
 from pcm.errors import InterventionError, PCMError, ProgramError
 from pcm.program import Program, Site
 from pcm.worlds.intervention import Constant, Function, Intervention, PerUnit, Stochastic
@@ -165,14 +165,14 @@ class Run:
         observed, before = self.past.values[name], self.past.fns[name]
         self.out.fns[name] = fn
         if coupling.invertible:
-            return coupling.transport(resolve(before)[1], observed, resolve(fn)[1])
+            return coupling.transport(unwrap(before)[0], observed, unwrap(fn)[0])
         if name in self.assigned:
             code = self.assigned[name]
-            chosen = coupling.transition(resolve(before)[1], observed, resolve(fn)[1])
+            chosen = coupling.transition(unwrap(before)[0], observed, unwrap(fn)[0])
             self._weigh(chosen.movedim(-1, 0)[code] if chosen.dim() else chosen)
             return _assigned(code, site, observed)
         if name in self.uniform:
-            return coupling.transport(resolve(before)[1], observed, resolve(fn)[1], self.uniform[name])
+            return coupling.transport(unwrap(before)[0], observed, unwrap(fn)[0], self.uniform[name])
         return observed
 
     def _set(self, name: str, action: Intervention, natural: Tensor | None) -> Tensor:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
-import time
 
 import pandas as pd
 import pytest
@@ -65,21 +63,18 @@ def run(capsys, *arguments) -> tuple[int, str, str]:
 def test_query_writes_the_counterfactual_of_each_unit(file, capsys, data, out):
     arguments = ("query", "clinic.py:clinic", "--data", data, "--index", "who", "--do", "labs=0", "--outcome", "weight")
     code, printed, _ = run(capsys, *arguments, "--out", out)
-    assert (code, printed) == (0, f"wrote 2 rows to {out}\n")
+    assert (code, printed) == (0, f"wrote 4 rows to {out}\n")
     answer = pd.read_csv(out, index_col="who") if out.endswith("csv") else pd.read_parquet(out)
-    assert answer.index.tolist() == ["ann", "bob"]
-    assert list(answer) == ["weight.factual", "weight.do", "weight.do.low", "weight.do.high"]
-    assert answer["weight.factual"].tolist() == [2.5, 0.0]
-    assert answer["weight.do"].tolist() == pytest.approx([0.5, -1.0], abs=1e-12)
-    assert answer["weight.do.low"].tolist() == pytest.approx([0.5, -1.0], abs=1e-12)
+    assert list(answer) == ["world", "weight"]
+    assert answer.index.tolist() == ["ann", "bob"] * 2
+    assert answer["world"].tolist() == ["factual"] * 2 + ["do"] * 2
+    assert answer["weight"].tolist() == pytest.approx([2.5, 0.0, 0.5, -1.0], abs=1e-12)
 
 
 def test_query_prints_without_out(file, capsys):
     code, out, _ = run(capsys, "query", "clinic.py", "--data", "patients.csv", "--do", "labs=0", "--do", "age=0")
     assert code == 0
-    assert "weight.do.low" in out
-    assert "alone.do" in out
-    assert "labs.do" not in out
+    assert out.split()[:5] == ["world", "age", "labs", "weight", "alone"]
 
 
 def test_query_prints_the_first_rows_of_many(file, capsys):
@@ -87,7 +82,34 @@ def test_query_prints_the_first_rows_of_many(file, capsys):
         "many.csv", index=False
     )
     _, out, _ = run(capsys, "query", "clinic.py", "--data", "many.csv", "--do", "labs=0", "--outcome", "weight")
-    assert "15 more rows" in out
+    assert "40 more rows" in out
+
+
+def test_query_speaks_labels(file, capsys):
+    labelled = """
+import pcm
+import pyro
+import pyro.distributions as dist
+import torch
+
+
+def program():
+    sick = pyro.sample("sick", dist.Bernoulli(0.5))
+    plan = pyro.sample("plan", dist.Categorical(torch.tensor([0.5, 0.25, 0.25])))
+    pyro.sample("cost", dist.Normal(100.0 * plan + 10.0 * sick, 1.0))
+
+
+scm = pcm.SCM(program, categories={"plan": ["none", "basic", "full"]})
+"""
+    (file.parent / "labelled.py").write_text(labelled)
+    pd.DataFrame({"sick": [0, 1], "plan": ["full", "none"], "cost": [201.0, 9.0]}).to_csv("costs.csv", index=False)
+    arguments = ("query", "labelled.py:scm", "--data", "costs.csv", "--do", "plan=basic", "--outcome", "cost")
+    code, out, error = run(capsys, *arguments, "--outcome", "plan", "--out", "cf.csv")
+    assert code == 0, out + error
+    answer = pd.read_csv("cf.csv").query("world == 'do'")
+    assert answer["cost"].tolist() == pytest.approx([101.0, 109.0])
+    assert answer[["plan=none", "plan=basic", "plan=full"]].to_numpy().tolist() == [[0, 1, 0]] * 2
+    assert "Did you mean 'basic'?" in run(capsys, *arguments[:5], "plan=basik")[2]
 
 
 def test_query_fits_first(file, capsys):
@@ -97,9 +119,10 @@ def test_query_fits_first(file, capsys):
     arguments = ("query", "clinic.py:trial", "--data", "new.csv", "--fit", "trial.csv", "--do", "dose=2", "--seed", "1")
     code, out, error = run(capsys, *arguments, "--outcome", "response", "--out", "cf.csv")
     assert code == 0, out + error
-    answer = pd.read_csv("cf.csv").iloc[0]
-    assert answer["response.do"] == pytest.approx(7.0, abs=0.02)  # 4 + 3 · (2 − 1), the slope known to .026
-    assert 0.02 < answer["response.do.high"] - answer["response.do.low"] < 0.2
+    answer = pd.read_csv("cf.csv").set_index("world").loc["do"]
+    # 4 + slope · (2 − 1); the slope is 3 with standard deviation 0.5 / √Σ dose² = 0.0258, its 90 % interval 0.085 wide
+    assert answer["response"] == pytest.approx(7.0, abs=0.01)
+    assert answer["response_high"] - answer["response_low"] == pytest.approx(0.085, rel=0.2)
 
 
 def test_the_same_seed_gives_the_same_answer(file, capsys):
@@ -143,18 +166,12 @@ def test_models_lists_the_zoo(capsys):
     assert [line.split()[0] for line in out.splitlines()] == pcm_models.names()
 
 
-def test_help_is_quick_and_has_examples(capsys):
+def test_help_has_examples(capsys):
     for command in ("graph", "query", "models", "demo"):
         code, out, _ = run(capsys, command, "--help")
         assert code == 0
         assert f"  pcm {command}" in out
     assert "pcm query clinic.py:clinic" in run(capsys, "--help")[1]
-    took = []
-    for _ in range(3):
-        start = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "pcm", "--help"], check=True, capture_output=True)
-        took.append(time.perf_counter() - start)
-    assert min(took) < 1.5  # importing torch alone takes longer
 
 
 # --- refusals ---------------------------------------------------------------------------------------------------------

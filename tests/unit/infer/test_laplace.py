@@ -179,7 +179,9 @@ def test_a_density_that_is_not_finite_is_said(value):
     target = Target(
         lambda theta: theta["x"] * 0.0 + value, {"x": constraints.real}, {"x": torch.zeros((), dtype=F64)}, units=7
     )
-    with pytest.raises(FitError, match=f"not finite at any of .* starting values of x; at the first it is {value}.*7 rows"):
+    with pytest.raises(
+        FitError, match=f"not finite at any of .* starting values of x; at the first it is {value}.*7 rows"
+    ):
         fit(target)
 
 
@@ -201,7 +203,7 @@ def test_discrete_parameters_and_trainable_tensors_are_refused_by_name(network):
     discrete = Target(lambda theta: theta["k"], {"k": constraints.boolean}, {"k": torch.ones((), dtype=F64)})
     with pytest.raises(FitError, match=r"'k' is discrete .*laplace needs continuous .*given\(k=…\)"):
         fit(discrete)
-    with pytest.raises(FitError, match="also trains weight.*method='map' or 'svi'"):
+    with pytest.raises(FitError, match=r"also trains weight.*method='map' or 'svi'"):
         fit(network.target)
 
 

@@ -38,10 +38,12 @@ def test_tensors_are_trained_in_place(network):
 def test_tensors_alone():
     weight = torch.ones(2, dtype=F64, requires_grad=True)
     wanted = torch.tensor([3.0, -1.0], dtype=F64)
-    target = Target(lambda theta: -(weight - wanted).pow(4).sum() - (weight - wanted).square().sum(), {}, {}, {"w": weight})
+    target = Target(
+        lambda theta: -(weight - wanted).pow(4).sum() - (weight - wanted).square().sum(), {}, {}, {"w": weight}
+    )
     posterior = MAP().fit(target, progress=False)
     assert dict(posterior.draws) == {} and len(posterior) == 1
-    torch.testing.assert_close(weight.detach(), wanted, rtol=0, atol=1e-5)
+    torch.testing.assert_close(weight.detach(), wanted, rtol=0, atol=1e-4)
 
 
 def test_tensors_are_left_alone_when_training_fails():

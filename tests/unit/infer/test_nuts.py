@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pyro
 import pytest
 import torch
@@ -29,8 +31,9 @@ def test_a_small_run(gamma_poisson):
 
 
 def test_draws_are_rounded_up_and_few_are_said(linear):
-    with pytest.warns(FitWarning, match="Too few effective draws of intercept .*, weights"):
+    with pytest.warns(FitWarning) as caught:
         posterior = NUTS(chains=3, warmup=20).fit(linear.target, draws=10, seed=0, progress=False)
+    assert any("Too few effective draws of intercept" in str(warning.message) for warning in caught)
     assert len(posterior) == 12 and posterior["weights"].shape == (12, 2)
 
 
@@ -94,12 +97,16 @@ def test_calibration_of_ranks():
         rate = -torch.rand(3, dtype=F64, generator=generator).log().sum()
         total = torch.poisson(10.0 * rate, generator=generator)
         target = Target(
-            lambda theta, total=total: prior.log_prob(theta["rate"]) + total * theta["rate"].log() - 10.0 * theta["rate"],
+            lambda theta, total=total: (
+                prior.log_prob(theta["rate"]) + total * theta["rate"].log() - 10.0 * theta["rate"]
+            ),
             {"rate": constraints.positive},
             {"rate": torch.ones((), dtype=F64)},
             units=10,
         )
-        posterior = NUTS(chains=2, warmup=100).fit(target, draws=600, seed=replication, progress=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FitWarning)  # a hundred fits: some R-hat is high by chance
+            posterior = NUTS(chains=2, warmup=100).fit(target, draws=600, seed=replication, progress=False)
         ranks.append(int((posterior.thin(kept, seed=replication)["rate"] < rate).sum()))
     counts = torch.tensor(ranks).div((kept + 1) // bins, rounding_mode="floor").bincount(minlength=bins)
     assert stats.chisquare(counts.numpy()).pvalue > 1e-4

@@ -29,7 +29,8 @@ def test_learns_what_laplace_cannot():
     target = Target(
         lambda theta: theta["x"] - theta["x"].exp(), {"x": constraints.real}, {"x": torch.zeros((), dtype=F64)}
     )
-    draws = SVI(particles=64).fit(target, draws=40_000, seed=0, progress=False)["x"]
+    with pytest.warns(FitWarning, match="k-hat"):  # exp(-exp(x)) falls faster than a Gaussian: the tails do not match
+        draws = SVI(particles=64).fit(target, draws=40_000, seed=0, progress=False)["x"]
     assert float(draws.mean()) == pytest.approx(-0.5, abs=0.03)
     assert float(draws.std()) == pytest.approx(1.0, rel=0.03)
 

@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from pcm.errors import ArgumentError, StoreError, UnknownNameError
 from pcm.graph import CausalGraph
 from pcm.report import Picture, Report, Table
-from pcm.report.embed import figure_svg, inline_svg
-from pcm.report.numerals import column_texts, number
+from pcm.figures.embed import figure_svg, inline_svg
+from pcm.figures.numerals import column_texts, number
 
 EVIL = "<script>alert('x')</script> & \"y\""
 VOID = {"meta", "br", "hr", "img", "link", "input"}

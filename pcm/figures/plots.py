@@ -1,4 +1,4 @@
-"""Pictures of estimates and of units, a row each; with those of :mod:`pcm.report.distributions`, all there are.
+"""Pictures of estimates and of units, a row each; with those of :mod:`pcm.figures.distributions`, all there are.
 
 The figures are made without pyplot, and matplotlib is imported when the first is drawn.
 
@@ -17,13 +17,13 @@ import numpy as np
 import pandas as pd
 
 from pcm.errors import ArgumentError
-from pcm.report.distributions import density as density
-from pcm.report.distributions import marginals as marginals
-from pcm.report.distributions import worlds as worlds
-from pcm.report.numerals import column_texts
+from pcm.figures.distributions import density as density
+from pcm.figures.distributions import marginals as marginals
+from pcm.figures.distributions import worlds as worlds
+from pcm.figures.numerals import column_texts
 
 if TYPE_CHECKING:
-    from pcm.report.chart import Chart
+    from pcm.figures.chart import Chart
 
 __all__ = ["density", "interval_rows", "marginals", "unit_contrast", "worlds"]
 
@@ -58,7 +58,7 @@ def interval_rows(
     ArgumentError
         The lengths differ.
     """
-    from pcm.report.chart import ACCENT, QUIET, Chart, label_axes, rows_axes, styled
+    from pcm.figures.chart import ACCENT, QUIET, Chart, label_axes, rows_axes, styled
 
     labels = [str(label) for label in labels]
     means, lows, highs = _columns(labels, means=means, lows=lows, highs=highs)
@@ -118,7 +118,7 @@ def unit_contrast(
     """
     from matplotlib.patches import FancyArrowPatch
 
-    from pcm.report.chart import FACTUAL, PALETTE, Chart, label_axes, rows_axes, styled
+    from pcm.figures.chart import FACTUAL, PALETTE, Chart, label_axes, rows_axes, styled
 
     labels = [str(label) for label in labels]
     factual, mean, low, high = _columns(

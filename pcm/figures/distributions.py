@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pcm.errors import ArgumentError
-from pcm.report.kernel import kernel_density
-from pcm.report.numerals import number
+from pcm.figures.kernel import kernel_density
+from pcm.figures.numerals import number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from pcm.report.chart import Chart
+    from pcm.figures.chart import Chart
 
 __all__ = ["density", "marginals", "worlds"]
 
@@ -53,7 +53,7 @@ def density(
     ArgumentError
         There are no finite draws, or ``prob`` is no probability.
     """
-    from pcm.report.chart import PALETTE, Chart, label_axes, styled
+    from pcm.figures.chart import PALETTE, Chart, label_axes, styled
 
     series = dict(draws) if isinstance(draws, Mapping) else {"": draws}
     _check_prob(prob)
@@ -101,7 +101,7 @@ def marginals(
     ArgumentError
         Nothing to draw, no finite draws, or ``prob`` is no probability.
     """
-    from pcm.report.chart import PALETTE, QUIET, Chart, styled
+    from pcm.figures.chart import PALETTE, QUIET, Chart, styled
 
     _check_prob(prob)
     panels: list[tuple[str, np.ndarray]] = []
@@ -171,7 +171,7 @@ def worlds(
 
 
 def _ridges(arrays: dict[str, np.ndarray], xlabel: str, title: str, prob: float) -> Chart:
-    from pcm.report.chart import FACTUAL, PALETTE, Chart, label_axes, rows_axes, styled
+    from pcm.figures.chart import FACTUAL, PALETTE, Chart, label_axes, rows_axes, styled
 
     finite = {world: _finite(array, world) for world, array in arrays.items()}
     curves = [kernel_density(array) for array in finite.values()]
@@ -203,7 +203,7 @@ def _bars(
 ) -> Chart:
     from matplotlib.ticker import PercentFormatter
 
-    from pcm.report.chart import FACTUAL, PALETTE, Chart, label_axes, rows_axes, styled
+    from pcm.figures.chart import FACTUAL, PALETTE, Chart, label_axes, rows_axes, styled
 
     names = [str(_plain(level) if categories is None else categories[int(level)]) for level in levels]
     thick = 0.8 / len(arrays)
@@ -280,7 +280,7 @@ def _draw_interval(axes: Axes, values: np.ndarray, color: str, prob: float, *, d
 
 
 def _draw_references(axes: Axes, references: Mapping[str, float]) -> None:
-    from pcm.report.chart import INK
+    from pcm.figures.chart import INK
 
     for name, value in references.items():
         axes.axvline(float(value), color=INK, linewidth=1.0, linestyle=(0, (4, 3)), zorder=3)

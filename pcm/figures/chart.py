@@ -1,6 +1,6 @@
 """Matplotlib figures in the house style, apart from pyplot and from the user's own settings.
 
->>> from pcm.report.chart import Chart, styled
+>>> from pcm.figures.chart import Chart, styled
 >>> with styled():
 ...     chart = Chart(figsize=(4, 2))
 >>> chart._repr_svg_().startswith("<svg")
@@ -17,7 +17,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pcm.report.embed import figure_svg, inline_svg
+from pcm.figures.embed import figure_svg, inline_svg
 
 __all__ = ["ACCENT", "FACTUAL", "GRID", "INK", "PALETTE", "QUIET", "Chart", "label_axes", "rows_axes", "styled"]
 

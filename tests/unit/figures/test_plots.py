@@ -15,7 +15,7 @@ from scipy import stats
 import pcm.report
 from pcm.errors import ArgumentError
 from pcm.report import density, interval_rows, marginals, unit_contrast, worlds
-from pcm.report.kernel import kernel_density
+from pcm.figures.kernel import kernel_density
 
 
 def only(figure: Any) -> Any:
@@ -176,7 +176,7 @@ def test_matplotlib_is_imported_when_needed_and_pyplot_never():
                 continue
             assert not any("pyplot" in name for name in names), file
             if file.name != "chart.py" and node not in late | typing:
-                assert not any(name.startswith(("matplotlib", "pcm.report.chart")) for name in names), file
+                assert not any(name.startswith(("matplotlib", "pcm.figures.chart")) for name in names), file
 
 
 def test_wrong_arguments():

@@ -1,0 +1,56 @@
+"""The picture of one variable of a counterfactual: unit by unit where they are few, as distributions where many.
+
+>>> from pcm.query.picture import picture
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pcm.errors import QueryError, UnknownNameError, listed
+from pcm.figures import unit_contrast, worlds
+
+if TYPE_CHECKING:
+    from pcm.figures.chart import Chart
+    from pcm.query.counterfactual import Counterfactual
+
+__all__ = ["picture"]
+
+FEW = 20
+
+
+def picture(result: Counterfactual, name: str, units: Sequence[Any] | None, prob: float) -> Chart:
+    """See :meth:`pcm.Counterfactual.plot`."""
+    if name not in result.variables:
+        raise UnknownNameError(name, known=list(result.variables))
+    numeric = result.is_numeric(name)
+    rows = _rows(result, units)
+    others = result.worlds[1:]
+    if numeric and len(others) == 1 and (units is not None or len(result) <= FEW):
+        world = others[0]
+        factual, mean = result.mean(name, "factual")[rows], result.mean(name, world)[rows]
+        if factual.ndim > 1:
+            raise QueryError(f"'{name}' has several values a unit {factual.shape[1:]}; plot takes scalar variables.")
+        bounds = result.interval(name, prob, world)[rows]
+        if result.is_binary(name):
+            bounds = np.stack([mean, mean], -1)
+        xlabel = f"P({name} = 1)" if result.is_binary(name) else name
+        labels = [result.index[int(row)] for row in rows]
+        return unit_contrast(labels, factual, mean, bounds[:, 0], bounds[:, 1], xlabel, world=world)
+    values = {world: result.draws(name, world)[:, rows].ravel() for world in result.worlds}
+    return worlds(values, xlabel=name, categories=result.labels(name), prob=prob)
+
+
+def _rows(result: Counterfactual, units: Sequence[Any] | None) -> np.ndarray:
+    if units is None:
+        return np.arange(len(result))
+    units = [units] if isinstance(units, str) or not hasattr(units, "__iter__") else list(units)
+    missing = [unit for unit in units if unit not in result.index]
+    if missing:
+        raise UnknownNameError(missing[0], kind="unit", known=list(result.index[:12]), where="the result")
+    if not units:
+        raise QueryError(f"units=[] names nobody; the units are {listed(result.index)}.")
+    return np.concatenate([np.flatnonzero(result.index == unit) for unit in units])

@@ -1,0 +1,112 @@
+"""One case a family: how to build it, and parameters before and after; the coupling tests run over all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pyro.distributions as dist
+import torch
+import torch.distributions as td
+from torch import Tensor
+
+UNITS = 40
+
+
+@dataclass(frozen=True)
+class Case:
+    """A family, and two of its members over the same units; ``nudged`` moves every parameter by 1e-9."""
+
+    family: type
+    build: Callable[..., Any]
+    ranges: tuple[tuple[float, float], ...]
+    label: str = ""
+    location_scale: bool = False
+    exact: bool = False
+
+    def parameters(self, seed: int) -> list[Tensor]:
+        generator = torch.Generator().manual_seed(seed)
+        return [
+            low + (high - low) * torch.rand(UNITS, generator=generator, dtype=torch.float64)
+            for low, high in self.ranges
+        ]
+
+    def member(self, seed: int) -> Any:
+        return self.build(*self.parameters(seed))
+
+    def nudged(self, seed: int) -> Any:
+        return self.build(*(each * (1.0 + 1e-9) for each in self.parameters(seed)))
+
+
+def _stack(*columns: Tensor) -> Tensor:
+    return torch.stack(columns, -1)
+
+
+def _mvn(a: Tensor, b: Tensor, c: Tensor) -> Any:
+    factor = torch.stack([_stack(b, torch.zeros_like(b)), _stack(a, c)], -2)
+    return dist.MultivariateNormal(_stack(a, b), scale_tril=factor)
+
+
+def _ordered(a: Tensor) -> Any:
+    return dist.OrderedLogistic(a, torch.tensor([-1.0, 0.2, 1.5], dtype=torch.float64))
+
+
+def _one_hot(a: Tensor, b: Tensor) -> Any:
+    return dist.OneHotCategorical(logits=_stack(a, b, a * b))
+
+
+def _exp_affine(a: Tensor, b: Tensor) -> Any:
+    return dist.TransformedDistribution(
+        dist.Normal(a, b), [td.AffineTransform(0.5, -0.5), td.ExpTransform()]
+    )
+
+
+def _events(a: Tensor, b: Tensor) -> Any:
+    base = dist.Normal(_stack(a, b), 1.0).to_event(1)
+    return dist.TransformedDistribution(base, [td.AffineTransform(_stack(b, a), -2.0)])
+
+
+UNIT, SHAPE, REAL, PROB = (0.2, 1.5), (0.3, 5.0), (-2.0, 2.0), (0.05, 0.95)
+
+CASES = [
+    Case(dist.Normal, dist.Normal, (REAL, UNIT), location_scale=True),
+    Case(dist.Normal, lambda a: dist.Normal(a, 0.5), (REAL,), "scalar scale", location_scale=True),
+    Case(dist.Cauchy, dist.Cauchy, (REAL, UNIT), location_scale=True),
+    Case(dist.Laplace, dist.Laplace, (REAL, UNIT), location_scale=True),
+    Case(dist.Gumbel, dist.Gumbel, (REAL, UNIT), location_scale=True),
+    Case(dist.Logistic, dist.Logistic, (REAL, UNIT), location_scale=True),
+    Case(dist.Uniform, lambda a, b: dist.Uniform(a, a + b), (REAL, UNIT), location_scale=True),
+    Case(dist.Exponential, dist.Exponential, (UNIT,), exact=True),
+    Case(dist.HalfNormal, dist.HalfNormal, (UNIT,), exact=True),
+    Case(dist.HalfCauchy, dist.HalfCauchy, (UNIT,), exact=True),
+    Case(dist.LogNormal, dist.LogNormal, (REAL, UNIT), exact=True),
+    Case(dist.Weibull, dist.Weibull, (UNIT, SHAPE), exact=True),
+    Case(dist.Pareto, dist.Pareto, (UNIT, SHAPE), exact=True),
+    Case(dist.Kumaraswamy, dist.Kumaraswamy, (SHAPE, SHAPE), exact=True),
+    Case(dist.Gamma, dist.Gamma, (SHAPE, UNIT)),
+    Case(dist.Chi2, dist.Chi2, ((1.0, 9.0),)),
+    Case(dist.InverseGamma, dist.InverseGamma, (SHAPE, UNIT)),
+    Case(dist.Beta, dist.Beta, (SHAPE, SHAPE)),
+    Case(dist.StudentT, dist.StudentT, ((2.0, 8.0), REAL, UNIT)),
+    Case(dist.MultivariateNormal, _mvn, (REAL, UNIT, UNIT)),
+    Case(dist.Delta, dist.Delta, (REAL,)),
+    Case(dist.TransformedDistribution, _exp_affine, (REAL, UNIT), "exp, decreasing"),
+    Case(dist.TransformedDistribution, _events, (REAL, REAL), "event base"),
+    Case(dist.Bernoulli, dist.Bernoulli, (PROB,), "probs"),
+    Case(dist.Bernoulli, lambda a: dist.Bernoulli(logits=a), (REAL,), "logits"),
+    Case(dist.Poisson, dist.Poisson, ((0.2, 9.0),)),
+    Case(dist.Binomial, lambda p: dist.Binomial(6, p), (PROB,), "probs"),
+    Case(dist.Binomial, lambda a: dist.Binomial(6, logits=a), (REAL,), "logits"),
+    Case(dist.Geometric, dist.Geometric, (PROB,), "probs"),
+    Case(dist.Geometric, lambda a: dist.Geometric(logits=a), (REAL,), "logits"),
+    Case(dist.NegativeBinomial, dist.NegativeBinomial, (SHAPE, PROB)),
+    Case(dist.Categorical, lambda a, b, c: dist.Categorical(_stack(a, b, c)), (PROB, PROB, PROB), "probs"),
+    Case(dist.Categorical, lambda a, b: dist.Categorical(logits=_stack(a, b, a * b)), (REAL, REAL), "logits"),
+    Case(dist.OneHotCategorical, _one_hot, (REAL, REAL)),
+    Case(dist.OrderedLogistic, _ordered, (REAL,)),
+]
+
+
+def name_of(case: Case) -> str:
+    return f"{case.family.__name__} {case.label}".strip()

@@ -70,6 +70,16 @@ class SCM:
     References
     ----------
     Pearl, *Causality* (2009), chapter 7. Bareinboim, Correa, Ibeling & Icard, "On Pearl's hierarchy" (2022).
+
+    Examples
+    --------
+    >>> import pyro, pyro.distributions as dist
+    >>> def encouragement():
+    ...     x = pyro.sample("X", dist.Normal(0.0, 1.0))
+    ...     h = pyro.sample("H", dist.Normal(0.5 * x, 1.0))
+    ...     pyro.sample("Y", dist.Normal(0.7 * x + 0.4 * h, 1.0))
+    >>> SCM(encouragement).counterfactual({"X": 0.5, "H": 1.0, "Y": 1.5}, do={"H": 2.0}).mean("Y").round(9).tolist()
+    [1.9]
     """
 
     def __init__(
@@ -194,7 +204,9 @@ class SCM:
         chosen = method_named(method, **options)
         if isinstance(draws, bool) or not isinstance(draws, int) or draws < 1:
             raise ArgumentError(f"draws={draws!r}: a positive whole number of draws is needed.")
-        made = Model(self._model.program.copy(), self._model.interventions, None, self._model.given, self._model.categories)
+        made = Model(
+            self._model.program.copy(), self._model.interventions, None, self._model.given, self._model.categories
+        )
         target, _ = target_of(made, data)
         posterior = chosen.fit(target, draws=draws, seed=seed, progress=progress)
         for leaf in made.program.trainable.values():
@@ -287,6 +299,20 @@ def load(path: str | os.PathLike[str], program: Callable[..., Any]) -> SCM:
     ------
     StoreError
         No file, not a pcm file, damaged, or saved from another program; the message says which.
+
+    Examples
+    --------
+    >>> import tempfile, pcm, pyro, pyro.distributions as dist
+    >>> def coin(n):
+    ...     p = pyro.sample("p", dist.Beta(1.0, 1.0))
+    ...     with pyro.plate("units", n):
+    ...         pyro.sample("x", dist.Bernoulli(p))
+    >>> fitted = pcm.SCM(coin).fit({"x": [1, 1, 0, 1]}, seed=0)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     fitted.save(f"{folder}/coin.pcm")
+    ...     again = pcm.load(f"{folder}/coin.pcm", program=coin)
+    >>> bool((again.posterior["p"] == fitted.posterior["p"]).all())
+    True
     """
     return SCM._of(load_model(path, program))
 
@@ -314,12 +340,31 @@ def ate(scm: SCM, treatment: str, outcome: str, **options: Any) -> Effect:
     -------
     Effect
         One draw a parameter draw.
+
+    Examples
+    --------
+    >>> import pcm, pyro, pyro.distributions as dist
+    >>> def trial():
+    ...     t = pyro.sample("t", dist.Bernoulli(0.5))
+    ...     pyro.sample("y", dist.Normal(2.0 * t, 1.0))
+    >>> round(float(pcm.ate(pcm.SCM(trial), "t", "y", seed=0)), 9)
+    2.0
     """
     return effects.ate(_model(scm), treatment, outcome, **options)
 
 
 def att(scm: SCM, treatment: str, outcome: str, **options: Any) -> Effect:
-    """Average effect on the treated: over the units whose treatment is ``treated``; parameters as for :func:`ate`."""
+    """Average effect on the treated: over the units whose treatment is ``treated``; parameters as for :func:`ate`.
+
+    Examples
+    --------
+    >>> import pcm, pyro, pyro.distributions as dist
+    >>> def trial():
+    ...     t = pyro.sample("t", dist.Bernoulli(0.5))
+    ...     pyro.sample("y", dist.Normal(2.0 * t, 1.0))
+    >>> round(float(pcm.att(pcm.SCM(trial), "t", "y", seed=0)), 9)
+    2.0
+    """
     return effects.att(_model(scm), treatment, outcome, **options)
 
 
@@ -328,6 +373,16 @@ def cate(scm: SCM, treatment: str, outcome: str, *, given: Sequence[str], **opti
 
     ``given`` names the grouping variables; numeric ones with more than 20 values are cut into ``bins=5`` quantile
     bins. Other parameters as for :func:`ate`.
+
+    Examples
+    --------
+    >>> import pcm, pyro, pyro.distributions as dist
+    >>> def trial():
+    ...     z = pyro.sample("z", dist.Bernoulli(0.5))
+    ...     t = pyro.sample("t", dist.Bernoulli(0.5))
+    ...     pyro.sample("y", dist.Normal(t * (1.0 + z), 1.0))
+    >>> pcm.cate(pcm.SCM(trial), "t", "y", given=["z"], seed=0).mean.round(9).tolist()
+    [1.0, 2.0]
     """
     return effects.cate(_model(scm), treatment, outcome, given=given, **options)
 

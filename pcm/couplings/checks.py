@@ -105,15 +105,19 @@ def _check(fn: Any, events: int, site: str | None, finite: bool) -> None:
     derived = (*_DERIVED, "probs" if given_logits(owner) else "logits") if both else _DERIVED
     for name, constraint in named.items():
         # lazy conversions (logits of probs) are not called into being; plain properties only rename
-        here = name in owner.__dict__ or (owner is fn and isinstance(getattr(family, name, None), property))
+        here = name in owner.__dict__ or (owner is fn and type(getattr(family, name, None)) is property)
         parameter = getattr(owner, name) if here and name not in derived else None
         if not isinstance(parameter, Tensor):
             continue
-        bounds = constraints.real if isinstance(fn, torch.distributions.Uniform) else constraint
+        bounds = constraint
+        if isinstance(constraint, type(constraints.simplex)):
+            bounds = constraints.nonnegative  # torch has normalised the rows
+        elif isinstance(fn, torch.distributions.Uniform):
+            bounds = constraints.real  # each end names the other: looked at together, below
         domain = read(bounds, infinite=name == "logits" or isinstance(fn, dist.Delta))
         if not finite and domain.unbounded:
             continue
-        trailing = _trailing(fn, name, constraint)
+        trailing = max(parameter.dim() - len(fn.batch_shape), 0)
         if not satisfied(domain, compact_batch(parameter) if domain.events else compact(parameter)):
             _refuse(fn, name, domain, parameter, events + trailing - domain.events, site)
     if isinstance(fn, torch.distributions.Uniform):
@@ -125,18 +129,6 @@ def _check(fn: Any, events: int, site: str | None, finite: bool) -> None:
         domain, factor = Domain(None, words="finite"), fn._unbroadcasted_scale_tril
         if not satisfied(domain, factor):
             _refuse(fn, "scale_tril", domain, factor, events + 2, site)
-
-
-def _trailing(fn: Any, name: str, constraint: Any) -> int:
-    """Dims that a parameter has behind the batch."""
-    if isinstance(fn, dist.Delta):
-        return len(fn.event_shape)
-    if name == "logits" and isinstance(fn, torch.distributions.Categorical | torch.distributions.OneHotCategorical):
-        return 1
-    try:
-        return constraint.event_dim
-    except NotImplementedError:  # a dependent constraint that does not say: a scalar
-        return 0
 
 
 def _refuse(fn: Any, name: str, domain: Domain, parameter: Tensor, trailing: int, site: str | None) -> None:

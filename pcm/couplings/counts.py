@@ -1,7 +1,7 @@
 """Counts, monotone: Poisson, Binomial, Geometric, NegativeBinomial by the discrete quantile coupling.
 
-``x`` is the smallest ``k`` with ``F(k) >= u``; the noise of an observed ``k`` is uniform on ``(F(k - 1), F(k)]``, kept as
-a signed log tail. Unit counterfactuals are overlaps of such intervals,
+``x`` is the smallest ``k`` with ``F(k) >= u``; the noise of an observed ``k`` is uniform on ``(F(k - 1), F(k)]``, kept
+as a signed log tail. Unit counterfactuals are overlaps of such intervals,
 
     P(x' = j | x = k) = |(F(k-1), F(k)] ∩ (F'(j-1), F'(j)]| / |(F(k-1), F(k)]|,
 
@@ -58,9 +58,13 @@ class Counts(Coupling):
     def partial_mean(self, fn: Any, low: Tensor, high: Tensor) -> Tensor:
         """``sum of j P(X = j) over low < j <= high``; the broadcast shape."""
 
+    def parameter(self, fn: Any) -> Tensor:
+        """The parameter that was given; values have its dtype."""
+        return fn.logits if given_logits(fn) else fn.probs
+
     def push(self, fn: Any, noise: Tensor) -> Tensor:
         """Smallest count whose tail is at least the noise."""
-        return self.quantile(fn, noise)
+        return self.quantile(fn, noise).to(self.parameter(fn).dtype)
 
     def abduct(self, fn: Any, value: Tensor, uniform: Tensor | None = None) -> Tensor:
         """The noise at a fraction ``uniform`` of the interval of ``value``."""
@@ -95,6 +99,10 @@ class PoissonCoupling(Counts):
     """Poisson: ``F(k) = Q(k + 1, rate)``."""
 
     families = (torch.distributions.Poisson,)
+
+    def parameter(self, fn: Any) -> Tensor:
+        """``rate``."""
+        return fn.rate
 
     def tail(self, fn: Any, count: Tensor) -> Tensor:
         """Tail of ``Q(count + 1, rate)``."""
@@ -143,7 +151,7 @@ class BinomialCoupling(Counts):
         low, high = self.tail(fn, value - 1.0).unsqueeze(-1), self.tail(fn, value).unsqueeze(-1)
         p, q = (each.unsqueeze(-1) for each in _probabilities(other))
         ends = _binomial_tail(outcome, torch.tensor(float(count), dtype=value.dtype), p, q)
-        ends = ends.expand(torch.broadcast_shapes(ends.shape, low.shape[:-1] + (1,)))
+        ends = ends.expand(torch.broadcast_shapes(ends.shape, (*low.shape[:-1], 1)))
         starts = torch.cat([torch.full_like(ends[..., :1], -torch.inf), ends[..., :-1]], -1)
         return tail.mass(torch.maximum(low, starts), torch.minimum(high, ends)) / tail.mass(low, high)
 

@@ -81,9 +81,6 @@ def read(constraint: Any, infinite: bool = False) -> Domain:
         return Domain(constraint, infinite=infinite, words="numbers" if infinite else "finite reals")
     if isinstance(constraint, type(constraints.boolean)):
         return Domain(constraint, 0.0, 1.0, integer=True, words="0 or 1")
-    if isinstance(constraint, type(constraints.simplex)):
-        # rows have been normalised by torch: their sum holds
-        return Domain(constraint, 0.0, words="probabilities")
     low, high = getattr(constraint, "lower_bound", None), getattr(constraint, "upper_bound", None)
     if low is None and high is None:
         return Domain(constraint, simple=False, words=_named(constraint))
@@ -152,6 +149,7 @@ def _number(bound: Any) -> str:
 
 def _named(constraint: Any) -> str:
     known = {
+        type(constraints.simplex): "rows of numbers from 0 that sum to 1",
         type(constraints.one_hot): "a row with a single 1 and 0 elsewhere",
         type(constraints.lower_cholesky): "lower triangular with a positive diagonal",
         type(constraints.positive_definite): "positive definite",

@@ -29,14 +29,22 @@ class Independent(Coupling):
     """Fresh noise pushed through a family's default coupling ``inner``; one instance a family."""
 
     name: ClassVar[str] = "independent"
-    families = ()
     rung: ClassVar[int] = 2
 
     def __init__(self, inner: Coupling, family: type) -> None:
         self.inner = inner
-        self.families = (family,)
-        self.discrete = inner.discrete
+        self._family = family
         self._finite = issubclass(family, FINITE)
+
+    @property
+    def families(self) -> tuple[type, ...]:
+        """The one family that this instance serves."""
+        return (self._family,)
+
+    @property
+    def discrete(self) -> bool:
+        """As of the default coupling."""
+        return self.inner.discrete
 
     def validate(self, fn: Any, site: str | None = None) -> None:
         """As of the default coupling."""

@@ -58,7 +58,8 @@ class LocationScale(Coupling):
 
     def push(self, fn: Any, noise: Tensor) -> Tensor:
         """``loc + scale * noise``."""
-        return torch.addcmul(self.location(fn), noise, self.scale(fn))
+        loc = self.location(fn)
+        return torch.addcmul(loc, noise, self.scale(fn)).to(loc.dtype)
 
     def abduct(self, fn: Any, value: Tensor, uniform: Tensor | None = None) -> Tensor:
         """``(value - loc) / scale``."""

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C import _functorch  # pyright: ignore[reportAttributeAccessIssue]
 
 __all__ = ["compact", "concrete", "given_logits", "identical", "log_probabilities", "logit", "plain"]
 
@@ -32,7 +33,7 @@ def compact(tensor: Tensor) -> Tensor:
 def plain() -> bool:
     """Whether operations run here and now: no functorch transform, no dispatch mode (tracing), no compilation."""
     return (
-        torch._C._functorch.peek_interpreter_stack() is None
+        _functorch.peek_interpreter_stack() is None
         and torch._C._len_torch_dispatch_stack() == 0
         and not torch.compiler.is_compiling()
     )
@@ -42,7 +43,7 @@ def concrete(tensor: Tensor) -> bool:
     """Whether the tensor's numbers may be read: neither batched by ``vmap`` nor traced nor a tensor subclass."""
     return (
         type(tensor) is Tensor
-        and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+        and not _functorch.is_functorch_wrapped_tensor(tensor)
         and torch._C._len_torch_dispatch_stack() == 0
         and not torch.compiler.is_compiling()
     )

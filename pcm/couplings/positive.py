@@ -57,7 +57,8 @@ class Scale(Coupling):
 
     def push(self, fn: Any, noise: Tensor) -> Tensor:
         """``scale * noise``."""
-        return noise * compact(fn.scale)
+        scale = compact(fn.scale)
+        return (noise * scale).to(scale.dtype)
 
     def abduct(self, fn: Any, value: Tensor, uniform: Tensor | None = None) -> Tensor:
         """``value / scale``."""
@@ -81,7 +82,8 @@ class ExponentialCoupling(Coupling):
 
     def push(self, fn: Any, noise: Tensor) -> Tensor:
         """``noise / rate``."""
-        return noise / compact(fn.rate)
+        rate = compact(fn.rate)
+        return (noise / rate).to(rate.dtype)
 
     def abduct(self, fn: Any, value: Tensor, uniform: Tensor | None = None) -> Tensor:
         """``value * rate``."""
@@ -133,7 +135,8 @@ class LogNormalCoupling(Coupling):
 
     def push(self, fn: Any, noise: Tensor) -> Tensor:
         """``exp(loc + scale * noise)``."""
-        return torch.exp(torch.addcmul(compact(fn.loc), noise, compact(fn.scale)))
+        loc = compact(fn.loc)
+        return torch.exp(torch.addcmul(loc, noise, compact(fn.scale))).to(loc.dtype)
 
     def abduct(self, fn: Any, value: Tensor, uniform: Tensor | None = None) -> Tensor:
         """``(log value - loc) / scale``."""
@@ -158,7 +161,8 @@ class WeibullCoupling(Coupling):
 
     def push(self, fn: Any, noise: Tensor) -> Tensor:
         """``scale * noise^(1 / concentration)``."""
-        return compact(fn.scale) * noise ** (1.0 / compact(fn.concentration))
+        scale = compact(fn.scale)
+        return (scale * noise ** (1.0 / compact(fn.concentration))).to(scale.dtype)
 
     def abduct(self, fn: Any, value: Tensor, uniform: Tensor | None = None) -> Tensor:
         """``(value / scale)^concentration``."""
@@ -183,7 +187,8 @@ class ParetoCoupling(Coupling):
 
     def push(self, fn: Any, noise: Tensor) -> Tensor:
         """``scale * exp(noise / alpha)``."""
-        return compact(fn.scale) * torch.exp(noise / compact(fn.alpha))
+        scale = compact(fn.scale)
+        return (scale * torch.exp(noise / compact(fn.alpha))).to(scale.dtype)
 
     def abduct(self, fn: Any, value: Tensor, uniform: Tensor | None = None) -> Tensor:
         """``alpha * log(value / scale)``."""
@@ -210,8 +215,8 @@ class KumaraswamyCoupling(Coupling):
 
     def push(self, fn: Any, noise: Tensor) -> Tensor:
         """``(1 - exp(-noise / b))^(1 / a)``."""
-        log_power = _log_one_minus_exp(-noise / compact(fn.concentration0))
-        return torch.exp(log_power / compact(fn.concentration1))
+        a = compact(fn.concentration1)
+        return torch.exp(_log_one_minus_exp(-noise / compact(fn.concentration0)) / a).to(a.dtype)
 
     def abduct(self, fn: Any, value: Tensor, uniform: Tensor | None = None) -> Tensor:
         """``-b * log(1 - value^a)``."""

@@ -37,7 +37,8 @@ class GammaCoupling(Coupling):
 
     def push(self, fn: Any, noise: Tensor) -> Tensor:
         """``P^-1(concentration, u) / rate``."""
-        return gamma_quantile(noise, compact(fn.concentration)) / compact(fn.rate)
+        rate = compact(fn.rate)
+        return (gamma_quantile(noise, compact(fn.concentration)) / rate).to(rate.dtype)
 
     def abduct(self, fn: Any, value: Tensor, uniform: Tensor | None = None) -> Tensor:
         """Tail of ``P(concentration, rate * value)``."""
@@ -65,7 +66,8 @@ class InverseGammaCoupling(Coupling):
 
     def push(self, fn: Any, noise: Tensor) -> Tensor:
         """``rate / P^-1(concentration, 1 - u)``."""
-        return compact(fn.rate) / gamma_quantile(-noise, compact(fn.concentration))
+        rate = compact(fn.rate)
+        return (rate / gamma_quantile(-noise, compact(fn.concentration))).to(rate.dtype)
 
     def abduct(self, fn: Any, value: Tensor, uniform: Tensor | None = None) -> Tensor:
         """Tail of ``1 - P(concentration, rate / value)``."""
@@ -93,7 +95,8 @@ class BetaCoupling(Coupling):
 
     def push(self, fn: Any, noise: Tensor) -> Tensor:
         """``I^-1(u; concentration1, concentration0)``."""
-        return beta_quantile(noise, compact(fn.concentration1), compact(fn.concentration0))
+        a = compact(fn.concentration1)
+        return beta_quantile(noise, a, compact(fn.concentration0)).to(a.dtype)
 
     def abduct(self, fn: Any, value: Tensor, uniform: Tensor | None = None) -> Tensor:
         """Tail of ``I_value(concentration1, concentration0)``."""
@@ -121,7 +124,8 @@ class StudentTCoupling(Coupling):
 
     def push(self, fn: Any, noise: Tensor) -> Tensor:
         """``loc + scale * T^-1(u; df)``."""
-        return torch.addcmul(compact(fn.loc), student_quantile(noise, compact(fn.df)), compact(fn.scale))
+        loc = compact(fn.loc)
+        return torch.addcmul(loc, student_quantile(noise, compact(fn.df)), compact(fn.scale)).to(loc.dtype)
 
     def abduct(self, fn: Any, value: Tensor, uniform: Tensor | None = None) -> Tensor:
         """Tail of the standardised value."""

@@ -158,7 +158,9 @@ def _advice(name: str) -> str:
     if name == "Unit":
         return "pyro.factor is a soft condition, not a mechanism: write the evidence as an observed site."
     if "Mixture" in name:
-        return "Write the component as a Categorical site of its own, and the value as a site whose parameters it picks."
+        return (
+            "Write the component as a Categorical site of its own, and the value as a site whose parameters it picks."
+        )
     if name.startswith("ZeroInflated"):
         return "Write the gate as a Bernoulli site of its own, and the value as the count times the gate."
     if "Dirichlet" in name:

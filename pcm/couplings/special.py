@@ -33,6 +33,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch._library.custom_ops import CustomOpDef
 
 from pcm.couplings import incomplete, search
 
@@ -91,7 +92,7 @@ def negative_binomial_quantile(t: Tensor, r: Tensor, p: Tensor, q: Tensor) -> Te
 # -- operators ---------------------------------------------------------------------------------------------------------
 
 
-def _define(name: str, kernel: Callable[..., np.ndarray], arguments: str) -> torch.library.CustomOpDef:
+def _define(name: str, kernel: Callable[..., np.ndarray], arguments: str) -> CustomOpDef:
     """An elementwise float64 operator ``pcm::name`` from a numpy kernel on arrays of one shape."""
     names = arguments.split()
 
@@ -127,7 +128,7 @@ def _define(name: str, kernel: Callable[..., np.ndarray], arguments: str) -> tor
 
 
 def _differentiable(
-    operator: torch.library.CustomOpDef, derivative: Callable[..., tuple[Tensor | None, ...]]
+    operator: CustomOpDef, derivative: Callable[..., tuple[Tensor | None, ...]]
 ) -> Callable[..., Tensor]:
     """The operator with partial derivatives ``derivative(output, needed, *inputs)``.
 
@@ -221,9 +222,7 @@ def _student_quantile_partials(x: Tensor, needed: Any, t: Tensor, df: Tensor) ->
 
 
 _gamma_tail = _differentiable(_define("gamma_tail", incomplete.gamma_tail, "x a"), _gamma_tail_partials)
-_gamma_quantile = _differentiable(
-    _define("gamma_quantile", incomplete.gamma_quantile, "t a"), _gamma_quantile_partials
-)
+_gamma_quantile = _differentiable(_define("gamma_quantile", incomplete.gamma_quantile, "t a"), _gamma_quantile_partials)
 _beta_tail = _differentiable(_define("beta_tail", incomplete.beta_tail, "p q a b"), _beta_tail_partials)
 _beta_quantile = _differentiable(_define("beta_quantile", incomplete.beta_quantile, "t a b"), _beta_quantile_partials)
 _student_quantile = _differentiable(
@@ -231,6 +230,4 @@ _student_quantile = _differentiable(
 )
 _poisson_quantile = _define("poisson_quantile", search.poisson_quantile, "t rate")
 _binomial_quantile = _define("binomial_quantile", search.binomial_quantile, "t n p q")
-_negative_binomial_quantile = _define(
-    "negative_binomial_quantile", search.negative_binomial_quantile, "t r p q"
-)
+_negative_binomial_quantile = _define("negative_binomial_quantile", search.negative_binomial_quantile, "t r p q")

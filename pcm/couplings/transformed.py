@@ -29,7 +29,7 @@ class TransformedCoupling(Coupling):
     """Bijective transforms of a base that has an invertible coupling of its own."""
 
     name: ClassVar[str] = "monotone"
-    families = (torch.distributions.TransformedDistribution,)
+    families = (torch.distributions.TransformedDistribution, torch.distributions.LogisticNormal)
 
     def noise_event(self, fn: Any) -> torch.Size:
         """What the base's noise has beyond the batch of ``fn``."""

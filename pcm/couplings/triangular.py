@@ -37,7 +37,7 @@ class TriangularCoupling(Coupling):
 
     def push(self, fn: Any, noise: Tensor) -> Tensor:
         """``loc + L noise``."""
-        return compact_batch(fn.loc) + _apply(fn._unbroadcasted_scale_tril, noise)
+        return compact_batch(fn.loc) + _apply(fn._unbroadcasted_scale_tril, noise.to(fn.loc.dtype))
 
     def abduct(self, fn: Any, value: Tensor, uniform: Tensor | None = None) -> Tensor:
         """``L^-1 (value - loc)``."""

@@ -3,6 +3,16 @@
 The program is run a few dozen times on seven units. Edges are the union of *provenance* (what a site's distribution
 was computed from) and *perturbation* (change one site, see whose distribution changes); an edge that perturbation never
 saw is kept and marked ``inert``. Then one unit alone is changed: another unit's distribution must not move.
+
+>>> import pyro, pyro.distributions as dist
+>>> from pcm.program import Program
+>>> def mixes():
+...     x = pyro.sample("x", dist.Normal(0.0, 1.0))
+...     pyro.sample("y", dist.Normal(x - x.mean(), 1.0))
+>>> Program(mixes)
+Traceback (most recent call last):
+    ...
+pcm.errors.UnitMixingError: site 'y' of one unit reads 'x' of another: changing one unit's 'x' changed the ...
 """
 
 from __future__ import annotations
@@ -31,7 +41,10 @@ BASES = 2
 
 
 def analyse(
-    program: Program, covariates: tuple[str, ...], couplings: Mapping[str, str], categories: Mapping[str, tuple[Any, ...]]
+    program: Program,
+    covariates: tuple[str, ...],
+    couplings: Mapping[str, str],
+    categories: Mapping[str, tuple[Any, ...]],
 ) -> Structure:
     """Sites, parameters and graph of a program; errors name the site to blame."""
     with program.sealed(), torch.random.fork_rng(devices=[]):
@@ -59,7 +72,10 @@ def analyse(
 
 
 def _sites(
-    program: Program, covariates: tuple[str, ...], couplings: Mapping[str, str], categories: Mapping[str, tuple[Any, ...]]
+    program: Program,
+    covariates: tuple[str, ...],
+    couplings: Mapping[str, str],
+    categories: Mapping[str, tuple[Any, ...]],
 ) -> tuple[dict[str, Site], dict[str, Site]]:
     sites = {
         name: Site(name, "covariate", dtype=torch.int64 if name in categories else program.dtype) for name in covariates
@@ -69,7 +85,9 @@ def _sites(
     def act(msg: Any) -> Tensor:
         name, fn = msg["name"], msg["fn"]
         if name in sites or name in parameters:
-            raise ProgramError(f"two statements of the program are named '{name}'; every site needs its own name.", site=name)
+            raise ProgramError(
+                f"two statements of the program are named '{name}'; every site needs its own name.", site=name
+            )
         if is_deterministic(msg):
             value = msg["value"]
             if program.implicit or units_frame(msg) or UNITS in getattr(value, "shape", ()):
@@ -121,10 +139,14 @@ def _sites(
     except (RuntimeError, TypeError, IndexError, ValueError) as error:
         raise _explained(error, list(sites) + list(parameters), program.name) from error
     if not any(site.kind == "variable" for site in sites.values()):
-        found = f"it has {len(parameters)} sites, all outside a plate named 'units'" if parameters else "it has no pyro.sample statement"
+        found = (
+            f"it has {len(parameters)} sites, all outside a plate named 'units'"
+            if parameters
+            else "it has no pyro.sample statement"
+        )
         raise ProgramError(
-            f"program {program.name} has no variables: {found}. Sites inside pyro.plate('units', n, dim=-1) are variables; "
-            "sites outside it are shared parameters."
+            f"program {program.name} has no variables: {found}. Sites inside "
+            "pyro.plate('units', n, dim=-1) are variables; sites outside it are shared parameters."
         )
     return sites, parameters
 
@@ -162,13 +184,14 @@ def _check_plates(msg: Any, implicit: bool) -> None:
                 )
             if frame.size != UNITS:
                 raise ProgramError(
-                    f"site '{name}': the plate 'units' has size {frame.size} where the program was asked for {UNITS} units; "
-                    "write pyro.plate('units', n, dim=-1) with the program's own n.",
+                    f"site '{name}': the plate 'units' has size {frame.size} where the program was asked for {UNITS} "
+                    "units; write pyro.plate('units', n, dim=-1) with the program's own n.",
                     site=name,
                 )
         elif not implicit and frame.size == UNITS and frame.dim == -1:
             raise ProgramError(
-                f"site '{name}' stands under plate '{frame.name}', which has the number of units; name that plate 'units'.",
+                f"site '{name}' stands under plate '{frame.name}', which has the number of units; "
+                "name that plate 'units'.",
                 site=name,
             )
 
@@ -186,9 +209,9 @@ def _draw(fn: Any, name: str, msg: Any) -> Tensor:
             raise RuntimeError
     except RuntimeError:
         raise ProgramError(
-            f"site '{name}' has a distribution of batch shape {tuple(fn.batch_shape)}, but units are the last batch dim "
-            f"(here {UNITS} of them) and plates inside a unit stand left of it: {tuple(target)}. Declare vector values "
-            "with .to_event(1), or their plate with dim=-2.",
+            f"site '{name}' has a distribution of batch shape {tuple(fn.batch_shape)}, but units are the last batch "
+            f"dim (here {UNITS} of them) and plates inside a unit stand left of it: {tuple(target)}. Declare "
+            "vector values with .to_event(1), or their plate with dim=-2.",
             site=name,
         ) from None
     return fn.expand(batch).sample() if tuple(batch) != tuple(fn.batch_shape) else fn.sample()
@@ -234,7 +257,11 @@ class _Base:
     """One assignment of values to all sites, and what every site's distribution is under it."""
 
     def __init__(
-        self, program: Program, sites: dict[str, Site], parameters: dict[str, Site], categories: Mapping[str, tuple[Any, ...]]
+        self,
+        program: Program,
+        sites: dict[str, Site],
+        parameters: dict[str, Site],
+        categories: Mapping[str, tuple[Any, ...]],
     ) -> None:
         self.program, self.sites = program, sites
         self.values: dict[str, Tensor] = {
@@ -248,7 +275,11 @@ class _Base:
             if is_deterministic(msg):
                 if name not in sites:
                     return msg["value"]
-                value = torch.as_tensor(msg["value"]).expand(sites[name].shape(UNITS)) if sites[name].scalar else msg["value"]
+                value = (
+                    torch.as_tensor(msg["value"]).expand(sites[name].shape(UNITS))
+                    if sites[name].scalar
+                    else msg["value"]
+                )
                 self.others[name] = value.flip(-1 - len(sites[name].event)) if value.dtype == torch.bool else value + 1
             elif name in parameters:
                 value = self.parameters[name] = fn.sample()
@@ -309,7 +340,9 @@ class _Base:
         except UnitMixingError as error:
             raise UnitMixingError(f"after {last}: {error.message}", site=error.site) from None
         except (RuntimeError, TypeError, NotImplementedError) as error:
-            return None, (f"provenance could not be traced after {last} ({error}); the graph rests on perturbation alone",)
+            return None, (
+                f"provenance could not be traced after {last} ({error}); the graph rests on perturbation alone",
+            )
         return found, ()
 
 
@@ -332,7 +365,9 @@ def _perturbed(sites: dict[str, Site], bases: list[_Base]) -> dict[str, set[str]
     for base in bases:
         for name in sites:
             after = base.reads({name: base.others[name]})
-            touched = [child for child, tensors in after.items() if child != name and _differs(base.seen[child], tensors)]
+            touched = [
+                child for child, tensors in after.items() if child != name and _differs(base.seen[child], tensors)
+            ]
             for child in touched:
                 parents[child].add(name)
             axis = len(sites[name].inner)
@@ -342,9 +377,9 @@ def _perturbed(sites: dict[str, Site], bases: list[_Base]) -> dict[str, set[str]
             for child, tensors in after.items():
                 if child != name and any(_reaches(a, b) for a, b in zip(base.seen[child], tensors, strict=False)):
                     raise UnitMixingError(
-                        f"site '{child}' of one unit reads '{name}' of another: changing one unit's '{name}' changed the "
-                        f"distribution of '{child}' elsewhere. Write the program elementwise over units (no mean, sum or "
-                        "sort over them); a quantity shared by all units is a parameter.",
+                        f"site '{child}' of one unit reads '{name}' of another: changing one unit's '{name}' changed "
+                        f"the distribution of '{child}' elsewhere. Write the program elementwise over units (no mean, "
+                        "sum or sort over them); a quantity shared by all units is a parameter.",
                         site=child,
                         reads=name,
                     )
@@ -353,7 +388,8 @@ def _perturbed(sites: dict[str, Site], bases: list[_Base]) -> dict[str, set[str]
 
 def _differs(before: list[Tensor], after: list[Tensor]) -> bool:
     return len(before) != len(after) or any(
-        a.shape != b.shape or not torch.equal(torch.nan_to_num(a), torch.nan_to_num(b)) for a, b in zip(before, after, strict=True)
+        a.shape != b.shape or not torch.equal(torch.nan_to_num(a), torch.nan_to_num(b))
+        for a, b in zip(before, after, strict=True)
     )
 
 

@@ -11,7 +11,7 @@ exception.
 >>> with sealed(torch.float64):
 ...     with answer(lambda msg: torch.ones(3)):
 ...         coin()
-tensor([1., 1., 1.], dtype=torch.float64)
+tensor([1., 1., 1.])
 """
 
 from __future__ import annotations

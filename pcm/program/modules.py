@@ -8,6 +8,7 @@ changed, neither by a query nor by a fit.
 >>> net = torch.nn.Linear(1, 1)
 >>> def program(n):
 ...     return net
+>>> program.__module__ = "__main__"  # libraries' own functions are not searched
 >>> copy, found = converted(program, torch.float64)
 >>> copy(3).weight.dtype, net.weight.dtype, list(found)
 (torch.float64, torch.float32, ['net'])
@@ -117,7 +118,11 @@ def _object(value: Any, dtype: torch.dtype, found: dict[str, nn.Module], done: d
 
 
 def _is_users_object(value: Any) -> bool:
-    return hasattr(value, "__dict__") and not isinstance(value, type | types.ModuleType) and _is_users(type(value).__module__)
+    return (
+        hasattr(value, "__dict__")
+        and not isinstance(value, type | types.ModuleType)
+        and _is_users(type(value).__module__)
+    )
 
 
 @functools.lru_cache(maxsize=1024)

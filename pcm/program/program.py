@@ -101,11 +101,13 @@ class Program:
         return leaves
 
     def copy(self) -> Program:
-        """The same program over its own copies of networks and ``pyro.param`` values, so that a fit changes no one else's."""
+        """The same program over its own networks and ``pyro.param`` values: a fit then changes no one else's."""
         other = copy.copy(self)
         if self.trainable:
             other.function, other.modules = converted(self.function, self.dtype)
-            other.params = {name: (leaf.detach().clone(), constraint) for name, (leaf, constraint) in self.params.items()}
+            other.params = {
+                name: (leaf.detach().clone(), constraint) for name, (leaf, constraint) in self.params.items()
+            }
         return other
 
     @contextmanager
@@ -157,8 +159,8 @@ def _check_modules(modules: Mapping[str, nn.Module]) -> bool:
             full = f"{net._pyro_name}.{key}" if net._pyro_name else key
             if full in seen:
                 raise ProgramError(
-                    f"PyroModules '{seen[full]}' and '{module_name}' both have a PyroParam '{full}', which Pyro would take "
-                    f"for one parameter; give one a name: {type(net).__name__}(name=…)."
+                    f"PyroModules '{seen[full]}' and '{module_name}' both have a PyroParam '{full}', which Pyro would "
+                    f"take for one parameter; give one a name: {type(net).__name__}(name=…)."
                 )
             seen[full] = module_name
     return found
@@ -167,12 +169,16 @@ def _check_modules(modules: Mapping[str, nn.Module]) -> bool:
 def _signature(function: Callable[..., Any], name: str) -> tuple[bool, tuple[str, ...]]:
     """Whether the program is implicit, and the names of its covariates."""
     if not callable(function):
-        raise ProgramError(f"{function!r} is not a program: pcm.SCM takes a callable that contains pyro.sample statements.")
+        raise ProgramError(
+            f"{function!r} is not a program: pcm.SCM takes a callable that contains pyro.sample statements."
+        )
     target = function.forward if isinstance(function, nn.Module) else function
     try:
         signature = inspect.signature(target)
     except (TypeError, ValueError) as error:
-        raise ProgramError(f"the signature of program {name} cannot be read ({error}); wrap it in a plain function.") from error
+        raise ProgramError(
+            f"the signature of program {name} cannot be read ({error}); wrap it in a plain function."
+        ) from error
     positional, covariates = [], []
     for parameter in signature.parameters.values():
         if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
@@ -182,7 +188,8 @@ def _signature(function: Callable[..., Any], name: str) -> tuple[bool, tuple[str
             covariates.append(parameter.name)
     if len(positional) > 1:
         raise ProgramError(
-            f"program {name} takes {len(positional)} positional arguments ({listed(positional)}); it may take one, the "
-            f"number of units. Covariates are keyword-only: def {name}({positional[0]}, *, {', '.join(positional[1:])})."
+            f"program {name} takes {len(positional)} positional arguments ({listed(positional)}); it may take one, "
+            "the number of units. Covariates are keyword-only: "
+            f"def {name}({positional[0]}, *, {', '.join(positional[1:])})."
         )
     return not positional, tuple(covariates)

@@ -50,6 +50,11 @@ class Account:
     ess, khat : float or None
         Effective sample size and Pareto k-hat of the parameter draws.
     notes : tuple of str
+
+    Examples
+    --------
+    >>> Account(rung=2, parameters="given").parameters
+    'given'
     """
 
     rung: int
@@ -82,8 +87,9 @@ class Account:
     def _repr_html_(self) -> str:
         import html
 
+        left = "style='text-align:left'"
         rows = "".join(
-            f"<tr><th style='text-align:left'>{html.escape(key)}</th><td style='text-align:left'>{html.escape(value)}</td></tr>"
+            f"<tr><th {left}>{html.escape(key)}</th><td {left}>{html.escape(value)}</td></tr>"
             for key, value in self._lines()
             if value
         )

@@ -67,7 +67,9 @@ def read_worlds(
     """Named worlds from what a user wrote; ``do=`` names its world ``"do"``."""
     if (do is None) == (worlds is None):
         found = "both" if do is not None else "neither"
-        raise ArgumentError(f"a counterfactual takes do={{…}} or worlds={{name: {{…}}}}, one of the two; found {found}.")
+        raise ArgumentError(
+            f"a counterfactual takes do={{…}} or worlds={{name: {{…}}}}, one of the two; found {found}."
+        )
     if worlds is not None and not isinstance(worlds, Mapping):
         raise ArgumentError(f"worlds= is a dict of name to interventions; found {type(worlds).__name__}.")
     named: dict[str, dict[Target, Any]] = {}
@@ -90,6 +92,19 @@ class Counterfactual:
 
     Means and probabilities are computed, not drawn, wherever ``.account`` says so. Arrays start with the unit dim,
     inner plates and event dims follow.
+
+    Examples
+    --------
+    >>> import pyro, pyro.distributions as dist, pcm
+    >>> def clinic():
+    ...     labs = pyro.sample("labs", dist.Normal(0.0, 1.0))
+    ...     pyro.sample("readmit", dist.Bernoulli(logits=labs))
+    >>> patients = {"labs": [1.0, -1.0], "readmit": [1.0, 0.0]}
+    >>> cf = pcm.SCM(clinic).counterfactual(patients, worlds={"low": {"labs": 0.0}, "high": {"labs": 2.0}})
+    >>> cf.probability("readmit", 1, world="low").round(3).tolist()
+    [0.684, 0.316]
+    >>> cf.worlds
+    ('factual', 'low', 'high')
     """
 
     def __init__(self, evaluation: Evaluation, observed: frozenset[str]) -> None:
@@ -169,9 +184,7 @@ class Counterfactual:
         world = self._named(name, world)
         site = self._run.structure.sites[name]
         if not site.discrete and site.kind == "variable":
-            raise QueryError(
-                f"'{name}' is continuous: no single value has a probability. Ask draws('{name}') and count, or interval()."
-            )
+            raise QueryError(f"'{name}' is continuous: no single value has a probability. Ask interval() or draws().")
         code = self._code(name, outcome)
         return self._out(_averaged(self._run.probability(world, name, torch.as_tensor(code))), name)
 
@@ -200,7 +213,7 @@ class Counterfactual:
         return self._out(self._run.drawn(world, name), name, lanes=True)
 
     def contrast(self, name: str, world: str, other: str = FACTUAL) -> Effect:
-        """Difference of the variable between two worlds, unit by unit: an :class:`Effect` with draws ``(draw, unit)``."""
+        """Difference between two worlds, unit by unit: an :class:`Effect` with draws ``(draw, unit)``."""
         self._numeric(name, "contrast")
         first, second = self._named(name, world), self._named(name, other)
         exact = self.mean(name, first) - self.mean(name, second)
@@ -268,7 +281,11 @@ class Counterfactual:
 
     def to_xarray(self) -> xr.Dataset:
         """The draws as one xarray Dataset, dims (chain, draw, world, unit)."""
-        return self.inference_data["posterior"] if isinstance(self.inference_data, xr.DataTree) else self.inference_data.posterior
+        return (
+            self.inference_data["posterior"]
+            if isinstance(self.inference_data, xr.DataTree)
+            else self.inference_data.posterior
+        )
 
     def plot(self, name: str, units: Any = None, prob: float = 0.9) -> Any:
         """Figure of the variable in each world: its distribution over units, or unit by unit for few or chosen units.

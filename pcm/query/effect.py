@@ -1,11 +1,11 @@
 """A number with its uncertainty: the draws of an effect, what they average, and what they rest on.
 
 >>> import numpy as np
->>> effect = Effect(np.linspace(0.0, 2.0, 101), label="ATE of qsmk on weight")
+>>> effect = Effect(np.arange(0.0, 2.125, 0.125), label="ATE of qsmk on weight")
 >>> effect
-ATE of qsmk on weight: 1 [0.05, 1.95] (95 %, 101 draws)
->>> float(effect), effect.interval(0.9)
-(1.0, (0.1, 1.9))
+ATE of qsmk on weight: 1 [0.05, 1.95] (95 %, 17 draws)
+>>> float(effect), effect.interval(0.5)
+(1.0, (0.5, 1.5))
 """
 
 from __future__ import annotations
@@ -38,6 +38,11 @@ class Effect:
         The mean where it is known better than by averaging the draws.
     standard_error : float or None
         Monte-Carlo standard error of the mean from a finite number of fresh units.
+
+    Examples
+    --------
+    >>> Effect(np.array([1.0, 2.0, 3.0])).mean
+    2.0
     """
 
     draws: np.ndarray
@@ -100,7 +105,8 @@ class Effect:
     def __repr__(self) -> str:
         if self.draws.ndim > 1:
             means = np.asarray(self.mean)
-            return f"{self.label}: {means.shape[0]} units, mean {means.mean():.4g}, from {means.min():.4g} to {means.max():.4g}"
+            spread = f"mean {means.mean():.4g}, from {means.min():.4g} to {means.max():.4g}"
+            return f"{self.label}: {means.shape[0]} units, {spread}"
         low, high = self.interval(0.95)
         if len(self.draws) == 1:
             error = f" ± {self.standard_error:.2g} (Monte-Carlo s.e.)" if self.standard_error else ""

@@ -134,7 +134,9 @@ def _effect(arms: _Arms, member: Tensor, scale: str, label: str) -> Effect:
     weights = member.to(arms.treated.dtype).expand(arms.treated.shape)
     size = weights.sum(-1)
     if not bool((size > 0).all()):
-        raise QueryError("under some parameter draws no unit falls into the group; ask for more units= or other groups.")
+        raise QueryError(
+            "under some parameter draws no unit falls into the group; ask for more units= or other groups."
+        )
     first, second = (arms.treated * weights).sum(-1) / size, (arms.control * weights).sum(-1) / size
     draws = _scaled(first, second, scale)
     error = None
@@ -193,7 +195,9 @@ def _arms(
     if scale not in SCALES:
         raise ArgumentError(f"scale='{scale}' is none of {listed(SCALES)}.")
     if not sites[outcome].scalar:
-        raise QueryError(f"outcome '{outcome}' has several values a unit {sites[outcome].event}; an effect is on one number.")
+        raise QueryError(
+            f"outcome '{outcome}' has several values a unit {sites[outcome].event}; an effect is on one number."
+        )
     if not sites[outcome].ordered and sites[outcome].cardinality != 2:
         raise QueryError(f"outcome '{outcome}' is categorical and has no mean; make it a 0/1 variable of one category.")
     for name, number in (("units", units), ("draws", draws)):
@@ -282,7 +286,9 @@ def _fresh_arms(
         parameters=words,
         khat=khat,
         ess=ess,
-        worlds=dict.fromkeys(worlds, f"averaged over {units} fresh units" + (f" a draw, {lanes} draws" if lanes > 1 else "")),
+        worlds=dict.fromkeys(
+            worlds, f"averaged over {units} fresh units" + (f" a draw, {lanes} draws" if lanes > 1 else "")
+        ),
         notes=model.structure.notes,
     )
     kept = {name: out[f"column {name}"] for name in columns}
@@ -302,5 +308,3 @@ def _expected(fns: dict[str, Any], values: dict[str, Tensor], plan: WorldPlan, o
     if type(fn).__name__ in {"Categorical", "OrderedLogistic"}:
         mean = fn.probs @ torch.arange(fn.probs.shape[-1], dtype=fn.probs.dtype)
     return mean.expand(value.shape)
-
-

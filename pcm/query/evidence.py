@@ -2,8 +2,7 @@
 
 >>> import pyro, pyro.distributions as dist
 >>> from pcm.program import Program
->>> from pcm.program import Site
-from pcm.query.model import Model
+>>> from pcm.query.model import Model
 >>> def coin():
 ...     pyro.sample("x", dist.Bernoulli(0.5))
 >>> values, index = read_units(Model(Program(coin)), {"x": [0, 1]})
@@ -76,8 +75,8 @@ def read_units(
     for name, hole in found.holes.items():
         rows = [found.index[int(row)] for row in hole.nonzero().flatten()]
         raise EvidenceError(
-            f"column '{name}' of the {what} is empty in {len(rows)} of {len(found.index)} rows (first: {listed(rows, 5)}); "
-            "missing cells are not supported yet: drop these rows or fill them.",
+            f"column '{name}' of the {what} is empty in {len(rows)} of {len(found.index)} rows (first: "
+            f"{listed(rows, 5)}); missing cells are not supported yet: drop these rows or fill them.",
             column=name,
             rows=rows,
         )
@@ -136,7 +135,7 @@ def check_evidence(
 def _placed_error(error: SupportError, name: str, index: pd.Index) -> SupportError:
     """The same error with the units' own names."""
     rows = getattr(error, "rows", None)
-    if rows is None or isinstance(index, pd.RangeIndex) and index.start == 0 and index.step == 1:
+    if rows is None or (isinstance(index, pd.RangeIndex) and index.start == 0 and index.step == 1):
         return error
     named = [index[int(row)] for row in list(rows)[:5]]
     return SupportError(f"{error.message} In the index: {listed(named)}.", site=name, rows=named)
@@ -149,7 +148,7 @@ def _check_deterministic(name: str, given: Tensor, computed: Tensor, index: pd.I
         row = int(apart.flatten().nonzero()[0]) % len(index)
         raise EvidenceError(
             f"column '{name}' contradicts the program, which computes it from other columns: row {index[row]} has "
-            f"{given.flatten()[row].item():g}, computed {computed.flatten()[row].item():g}. Drop the column or mend it.",
+            f"{given.flatten()[row].item():g}, computed {computed.flatten()[row].item():g}. Mend or drop the column.",
             column=name,
             rows=[index[row]],
         )

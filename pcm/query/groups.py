@@ -38,6 +38,10 @@ def groups_of(model: Model, columns: dict[str, Tensor], bins: int) -> tuple[pd.I
     frame = pd.concat(parts, axis=1)
     codes = frame.groupby(list(columns), observed=True, sort=True).ngroup().to_numpy().copy()
     keys = [key for key, _ in frame.groupby(list(columns), observed=True, sort=True)]
-    index = pd.Index([key[0] for key in keys], name=next(iter(columns))) if len(columns) == 1 else pd.MultiIndex.from_tuples(keys, names=list(columns))
+    index = (
+        pd.Index([key[0] for key in keys], name=next(iter(columns)))
+        if len(columns) == 1
+        else pd.MultiIndex.from_tuples(keys, names=list(columns))
+    )
     members = torch.from_numpy(codes).reshape(shape)
     return index, [members == code for code in range(len(keys))]

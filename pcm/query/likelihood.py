@@ -86,8 +86,8 @@ def target_of(model: Model, data: Any) -> tuple[Target, dict[str, Tensor]]:
     trainable = program.trainable
     if not model.free and not trainable:
         raise FitError(
-            f"program {program.name} has no parameters to fit: sample sites outside the plate named 'units', pyro.param "
-            "and PyroModule weights are its parameters."
+            f"program {program.name} has no parameters to fit: sample sites outside the plate named 'units', "
+            "pyro.param and PyroModule weights are its parameters."
         )
     plan = WorldPlan(structure, model.interventions)
     if plan.edges:

@@ -166,5 +166,3 @@ def check_categories(categories: Mapping[str, Any] | None, program: Program) -> 
             )
         made[name] = labels
     return made
-
-

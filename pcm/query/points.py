@@ -66,9 +66,7 @@ def points(
         whole = stop - start == units
         part = dict(values) if whole else {n: _narrow(model, n, v, start, stop) for n, v in values.items()}
         rows = index if whole else index[start:stop]
-        past = check_evidence(
-            model, part, rows, parameters, base if whole else base.narrow(start, stop), needed
-        )
+        past = check_evidence(model, part, rows, parameters, base if whole else base.narrow(start, stop), needed)
         for name, value in past.values.items():
             if name not in values:
                 _keep(found.factual, name, value, model, name, start, stop, units)
@@ -103,9 +101,7 @@ def _narrow(model: Model, name: str, value: Tensor, start: int, stop: int) -> Te
     return value.narrow(len(model.structure.sites[name].inner), start, stop - start)
 
 
-def _keep(
-    store: dict, key: object, value: Tensor, model: Model, name: str, start: int, stop: int, units: int
-) -> None:
+def _keep(store: dict, key: object, value: Tensor, model: Model, name: str, start: int, stop: int, units: int) -> None:
     """Put a block's values into the whole."""
     if stop - start == units:
         store[key] = value

@@ -50,8 +50,8 @@ def covariates_of(model: Model, data: Any, units: int | None) -> tuple[dict[str,
     if data is None:
         if names:
             raise QueryError(
-                f"{listed(names)} {'is a covariate' if len(names) == 1 else 'are covariates'}, which the program does not "
-                "model and so cannot sample: pass data= with "
+                f"{listed(names)} {'is a covariate' if len(names) == 1 else 'are covariates'}, which the program "
+                "does not model and so cannot sample: pass data= with "
                 f"{'its column' if len(names) == 1 else 'their columns'}."
             )
         if units is None:
@@ -61,7 +61,9 @@ def covariates_of(model: Model, data: Any, units: int | None) -> tuple[dict[str,
     if found.missing:
         raise QueryError(f"data= lacks the covariates {listed(found.missing)}.")
     if found.holes:
-        raise QueryError(f"covariate '{next(iter(found.holes))}' has empty cells; a covariate has no distribution to fill them.")
+        raise QueryError(
+            f"covariate '{next(iter(found.holes))}' has empty cells; a covariate has no distribution to fill them."
+        )
     if units is not None and units != len(found.index):
         raise ArgumentError(f"n={units} units asked for, but data= has {len(found.index)} rows; drop one of them.")
     return found.values, found.index

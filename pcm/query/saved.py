@@ -69,7 +69,7 @@ def load_model(path: str | os.PathLike[str], program: Callable[..., Any]) -> Mod
     if found != signature:
         apart = sorted(name for name in {*found, *signature} if found.get(name) != signature.get(name))
         raise StoreError(
-            f"{path} was saved from a program that differs in {', '.join(apart)}; load it with the program it was made of.",
+            f"{path} was saved from a program that differs in {', '.join(apart)}; load it with its own program.",
             path=str(path),
         )
     parts: dict[str, dict[str, torch.Tensor]] = {"trainable": {}, "given": {}, "do": {}, "posterior": {}}

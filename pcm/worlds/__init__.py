@@ -14,8 +14,8 @@ from pcm.worlds.intervention import Intervention as Intervention
 from pcm.worlds.intervention import PerUnit as PerUnit
 from pcm.worlds.intervention import Stochastic as Stochastic
 from pcm.worlds.intervention import Target as Target
-from pcm.worlds.lanes import over_lanes as over_lanes
 from pcm.worlds.intervention import read_interventions as read_interventions
+from pcm.worlds.lanes import over_lanes as over_lanes
 from pcm.worlds.noise import choose_seed as choose_seed
 from pcm.worlds.noise import uniforms as uniforms
 from pcm.worlds.plan import WorldPlan as WorldPlan

@@ -27,7 +27,7 @@ from pcm.couplings import resolve
 from pcm.errors import InterventionError, UnknownNameError, listed, suggestion
 from pcm.program import Site, Structure
 
-__all__ = ["Function", "Intervention", "PerUnit", "Constant", "Stochastic", "Target", "read_interventions"]
+__all__ = ["Constant", "Function", "Intervention", "PerUnit", "Stochastic", "Target", "read_interventions"]
 
 #: A variable's name, or an edge (parent, child).
 Target = str | tuple[str, str]
@@ -63,7 +63,9 @@ class Function:
             raise InterventionError(
                 f"{self.function!r} does not tell its argument names ({error}); wrap it: lambda x: f(x)."
             ) from error
-        names = tuple(p.name for p in parameters if p.default is p.empty and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
+        names = tuple(
+            p.name for p in parameters if p.default is p.empty and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+        )
         open_ended = [p.name for p in parameters if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD, p.POSITIONAL_ONLY)]
         if open_ended or not names:
             raise InterventionError(
@@ -84,7 +86,10 @@ Intervention = Constant | PerUnit | Function | Stochastic
 
 
 def read_interventions(
-    given: Mapping[Any, Any], structure: Structure, parameters: tuple[str, ...], categories: Mapping[str, tuple[Any, ...]]
+    given: Mapping[Any, Any],
+    structure: Structure,
+    parameters: tuple[str, ...],
+    categories: Mapping[str, tuple[Any, ...]],
 ) -> dict[Target, Intervention]:
     """Interventions from what a user wrote, checked against the program before anything runs."""
     if not isinstance(given, Mapping):
@@ -213,7 +218,8 @@ def _tensor(value: Any, site: Site, labels: tuple[Any, ...] | None, asked: str) 
     tensor = tensor.detach()
     if not site.dtype.is_floating_point and tensor.is_floating_point() and bool((tensor != tensor.round()).any()):
         raise InterventionError(
-            f"{asked}: '{site.name}' takes integer codes; found {tensor[tensor != tensor.round()].flatten()[0].item():g}.",
+            f"{asked}: '{site.name}' takes integer codes; "
+            f"found {tensor[tensor != tensor.round()].flatten()[0].item():g}.",
             site=site.name,
         )
     if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):

@@ -84,8 +84,7 @@ class _Shape:
             for name, site in sites.items()
             if name in self.changed
             and (
-                name in fresh
-                or (name in self.replayed and site.coupling is not None and not site.coupling.invertible)
+                name in fresh or (name in self.replayed and site.coupling is not None and not site.coupling.invertible)
             )
         )
         self.randomness = {
@@ -124,9 +123,7 @@ class WorldPlan:
     def narrow(self, start: int, stop: int) -> WorldPlan:
         """The plan for the units from ``start`` to ``stop`` alone."""
         parts = {
-            target: PerUnit(
-                action.value.narrow(self._unit_axis(target, action), start, stop - start), action.index
-            )
+            target: PerUnit(action.value.narrow(self._unit_axis(target, action), start, stop - start), action.index)
             if isinstance(action, PerUnit)
             else action
             for target, action in self.interventions.items()

@@ -3,11 +3,25 @@
 ``factual`` runs the program with every site at its observed value and keeps the distributions; ``replay`` runs it
 again with some sites set, and moves each descendant's observed value to the new distribution through its coupling:
 ``x' = push(fn', abduct(fn, x))``. Nothing else is computed.
+
+>>> import pyro, pyro.distributions as dist, torch
+>>> from pcm.program import Program
+>>> from pcm.worlds import WorldPlan, read_interventions
+>>> def pair():
+...     x = pyro.sample("x", dist.Normal(0.0, 1.0))
+...     pyro.sample("y", dist.Normal(2 * x, 1.0))
+>>> program = Program(pair)
+>>> plan = WorldPlan(program.structure, read_interventions({"x": 0.0}, program.structure, (), {}))
+>>> with program.sealed():
+...     past = factual(program, {"x": torch.ones(1), "y": torch.tensor([2.5])}, {}, 1, frozenset({"y"}))
+...     replay(program, plan, past, {}).values["y"]
+tensor([0.5000])
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -227,11 +241,8 @@ class Run:
                 return self.value(name)
             return self.parameters[name] if name in self.parameters else msg["value"]
 
-        with self.program.sealed():
-            try:
-                self.program.execute(act, self.past.units, {**self.covariates, **seen})
-            except _Found:
-                pass
+        with self.program.sealed(), suppress(_Found):
+            self.program.execute(act, self.past.units, {**self.covariates, **seen})
         return found[0]
 
 

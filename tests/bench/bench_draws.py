@@ -91,5 +91,7 @@ def test_draws_against_broadcasting_by_hand(fitted: pcm.SCM, seen: dict[str, Ten
 
 def test_query_over_draws(benchmark: Any, fitted: pcm.SCM, seen: dict[str, Tensor]) -> None:
     benchmark.pedantic(
-        lambda: fitted.counterfactual(seen, do={"x": SETTING}, draws=DRAWS, seed=0).mean("y"), rounds=15, warmup_rounds=1
+        lambda: fitted.counterfactual(seen, do={"x": SETTING}, draws=DRAWS, seed=0).mean("y"),
+        rounds=15,
+        warmup_rounds=1,
     )

@@ -25,7 +25,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["ASKED", "SETTING", "SITES", "error", "evidence", "frame", "program", "residuals", "shifts", "tensors", "truth"]
+__all__ = [
+    "ASKED",
+    "SETTING",
+    "SITES",
+    "error",
+    "evidence",
+    "frame",
+    "in_place",
+    "program",
+    "residuals",
+    "shifts",
+    "tensors",
+    "truth",
+]
 
 SITES = ("x1", "x2", "x3", "x4", "x5", "y")
 ASKED = ("x3", "x4", "x5", "y")
@@ -77,7 +90,7 @@ def tensors(table: pd.DataFrame) -> dict[str, Tensor]:
 
 
 def residuals(seen: dict[str, Tensor]) -> tuple[Tensor, ...]:
-    """Hand-written torch: abduct each residual, act, predict. Returns what ``ASKED`` names."""
+    """Hand-written torch, as the equations stand: abduct each residual, act, predict. Returns what ``ASKED`` names."""
     x1, x2, x3, x4, x5, y = (seen[name] for name in SITES)
     u3 = x3 - (-0.3 * x1 + 0.5 * x2)
     u4 = x4 - 0.6 * x3
@@ -86,6 +99,19 @@ def residuals(seen: dict[str, Tensor]) -> tuple[Tensor, ...]:
     new4 = 0.6 * new3 + u4
     new5 = (0.4 * SETTING - 0.2 * new3 + 0.7 * new4) + u5
     return new3, new4, new5, _chance(0.9 * x5 - 0.4 * x3, 0.9 * new5 - 0.4 * new3, y)
+
+
+def in_place(seen: dict[str, Tensor]) -> tuple[Tensor, ...]:
+    """The same by someone who counts passes and buffers: every sum fused with its factor, one buffer an answer."""
+    x1, x2, x3, x4, x5, y = (seen[name] for name in SITES)
+    u3 = torch.add(x3, x1, alpha=0.3).sub_(x2, alpha=0.5)
+    u4 = torch.sub(x4, x3, alpha=0.6)
+    u5 = torch.sub(x5, x2, alpha=0.4).add_(x3, alpha=0.2).sub_(x4, alpha=0.7)
+    new3 = u3.sub_(x1, alpha=0.3).add_(0.5 * SETTING)
+    new4 = u4.add_(new3, alpha=0.6)
+    new5 = u5.add_(0.4 * SETTING).sub_(new3, alpha=0.2).add_(new4, alpha=0.7)
+    before, after = torch.mul(x5, 0.9).sub_(x3, alpha=0.4), torch.mul(new5, 0.9).sub_(new3, alpha=0.4)
+    return new3, new4, new5, _chance(before, after, y)
 
 
 def shifts(seen: dict[str, Tensor]) -> tuple[Tensor, ...]:

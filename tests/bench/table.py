@@ -85,7 +85,9 @@ def cell(rival: str, units: int, rounds: int = 31) -> Cell | str:
     return Cell(**json.loads(done.stdout.strip().splitlines()[-1]))
 
 
-def run(units: Sequence[int] = UNITS, rivals: Sequence[str] = tuple(RIVALS), rounds: int = 31) -> list[Cell | tuple[str, str]]:
+def run(
+    units: Sequence[int] = UNITS, rivals: Sequence[str] = tuple(RIVALS), rounds: int = 31
+) -> list[Cell | tuple[str, str]]:
     """All cells; a rival whose next size would take too long, or that fails, stops there with the reason."""
     found: list[Cell | tuple[str, str]] = []
     for rival in rivals:

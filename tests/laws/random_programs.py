@@ -53,8 +53,8 @@ class Spec:
 
 
 @st.composite
-def specs(draw, families=tuple(FAMILIES), size=st.integers(2, 5)):
-    count = draw(size)
+def specs(draw, families=tuple(FAMILIES), least=2, most=5):
+    count = draw(st.integers(least, most))
     chosen = tuple(draw(st.sampled_from(list(families))) for _ in range(count))
     weight = st.one_of(st.just(0.0), st.floats(-2, 2).map(lambda x: round(x, 2)))
     return Spec(chosen, tuple(tuple(draw(weight) for _ in range(place)) for place in range(count)))

@@ -16,14 +16,15 @@ from scipy import stats
 from pcm.couplings import couplings_of, resolve
 from tests.unit.couplings.cases import CASES, name_of
 
-RUNG_3 = [
-    pytest.param(case, name, id=f"{name_of(case)} {name}")
-    for case in CASES
-    for name, coupling in couplings_of(case.family).items()
-    if coupling.rung == 3
-]
-DISCRETE = [each for each in RUNG_3 if couplings_of(each.values[0].family)[each.values[1]].discrete]
-CONTINUOUS = [each for each in RUNG_3 if each not in DISCRETE]
+DISCRETE, CONTINUOUS = (
+    [
+        pytest.param(case, name, id=f"{name_of(case)} {name}")
+        for case in CASES
+        for name, coupling in couplings_of(case.family).items()
+        if coupling.rung == 3 and coupling.discrete is discrete
+    ]
+    for discrete in (True, False)
+)
 
 
 @pytest.fixture(autouse=True)
@@ -159,6 +160,9 @@ def test_law_of_fresh_noise_continuous(case, name) -> None:
         assert stats.kstest(draws[:, 0].numpy(), stats.norm(a, b).cdf).pvalue > ALARM
         assert stats.kstest(draws[:, 1].numpy(), stats.norm(b, math.hypot(a, c)).cdf).pvalue > ALARM
         assert abs(np.corrcoef(draws.numpy().T)[0, 1] - a / math.hypot(a, c)) < 5 / math.sqrt(4_000)
+    elif case.family is dist.LogisticNormal:
+        a, b = numbers
+        assert stats.kstest(draws[:, 0].logit().numpy(), stats.norm(a - math.log(2), b).cdf).pvalue > ALARM
     elif case.label == "event base":
         a, b = numbers
         for column, (base, shift) in enumerate([(a, b), (b, a)]):
@@ -337,7 +341,9 @@ def test_extreme_tails_round_trip(build, values) -> None:
 def test_transport_in_the_tails_against_fifty_digits(old, new, value, expected) -> None:
     def survival(parameter, x):
         if old == "t":
-            half = mpmath.betainc(mpmath.mpf(parameter) / 2, 0.5, 0, parameter / (parameter + x * x), regularized=True) / 2
+            half = (
+                mpmath.betainc(mpmath.mpf(parameter) / 2, 0.5, 0, parameter / (parameter + x * x), regularized=True) / 2
+            )
             return half if x > 0 else 1 - half
         if old == "gamma":
             return mpmath.gammainc(parameter, x, mpmath.inf, regularized=True)

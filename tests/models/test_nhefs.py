@@ -10,7 +10,6 @@ import pytest
 import statsmodels.api as sm
 
 import pcm
-from pcm.figures import number_text
 from pcm_models import nhefs
 
 VOID = {"meta", "br", "hr", "img", "link", "input", "col"}
@@ -94,6 +93,12 @@ def test_effects_are_the_standardised_regression(people, fitted, regression, eff
     assert found.account.rung == 3
 
 
+def test_the_prior_hardly_moves_the_effect(people, regression):
+    at_mode = pcm.SCM(nhefs.program).fit(people, method="map", progress=False)
+    value, _ = standardised(regression, contrast(people))
+    assert pcm.ate(at_mode, "qsmk", "wt82_71", data=people).mean == pytest.approx(value, abs=0.02)
+
+
 def test_the_fit_is_to_be_trusted(fitted):
     diagnostics = fitted.posterior.diagnostics
     assert diagnostics["converged"]
@@ -104,26 +109,96 @@ def test_the_fit_is_to_be_trusted(fitted):
 def test_quitting_is_the_books_propensity_model(people, fitted):
     """Chapter 12's logistic regression, compared by the log odds it gives each person."""
     x = baseline(people)
-    scale = np.abs(x).max(0)
-    maximum = sm.Logit(people["qsmk"].to_numpy(), x / scale).fit(disp=0)
-    log_odds = x / scale @ maximum.params
-    error = np.sqrt(np.einsum("ui,ij,uj->u", x / scale, maximum.cov_params(), x / scale))
-    fitted_odds = -np.log(1 / _chance(fitted, people) - 1)
-    assert np.abs((fitted_odds - log_odds) / error).max() < 0.5
+    x = x / np.abs(x).max(0)
+    maximum = sm.Logit(people["qsmk"].to_numpy(), x).fit(disp=0)
+    error = np.sqrt(np.einsum("ui,ij,uj->u", x, maximum.cov_params(), x))
+    at_mean = {name: fitted.posterior.mean(name) for name in fitted.parameters}
+    flat = pcm.SCM(nhefs.program).given({**at_mean, "spread": 1e9})  # weight says nothing: quitting's odds remain
+    quit, smoked = (flat.log_prob(people.assign(qsmk=code)) for code in (1.0, 0.0))
+    assert np.abs((quit - smoked - x @ maximum.params) / error).max() < 0.5
 
 
-def _chance(fitted, people) -> np.ndarray:
-    """P(quit | covariates) at the posterior mean, from the density of having quit."""
-    at_mean = fitted.given({name: fitted.posterior.mean(name) for name in fitted.parameters})
-    both = np.stack([at_mean.log_prob(people.assign(qsmk=code, wt82_71=0.0)) for code in (0.0, 1.0)])
-    gain = np.stack([_gain_density(at_mean, people, code) for code in (0.0, 1.0)])
-    return np.exp((both - gain)[1])
+def test_three_people_in_the_other_world(people, fitted):
+    chosen = people.loc[list(nhefs.PEOPLE)]
+    worlds = {"quit": {"qsmk": "quit"}, "smoked on": {"qsmk": "smoked on"}}
+    cf = fitted.counterfactual(chosen, worlds=worlds, draws=2000, seed=0)
+    effect = fitted.posterior["effect"].numpy()
+    adds = effect[:, :1] + effect[:, 1:] * (chosen["smokeintensity"].to_numpy() - 20) / 12  # (draw, unit)
+    for code, world in enumerate(("smoked on", "quit")):
+        closed = chosen["wt82_71"].to_numpy() + (code - chosen["qsmk"].to_numpy()) * adds
+        np.testing.assert_allclose(cf.mean("wt82_71", world), closed.mean(0), atol=1e-9)
+        bounds = np.quantile(closed, [0.025, 0.975], axis=0).T
+        np.testing.assert_allclose(cf.interval("wt82_71", 0.95, world), bounds, atol=1e-9)
+    assert list(cf.index) == list(nhefs.PEOPLE)
+    np.testing.assert_array_equal(cf.mean("wt82_71", "factual"), chosen["wt82_71"])
 
 
-def _gain_density(at_mean, people, code) -> np.ndarray:
-    from scipy.stats import norm
+def test_the_people_are_as_described(people):
+    for seqn, who in nhefs.PEOPLE.items():
+        person = people.loc[seqn]
+        sex = "woman" if person["sex"] else "man"
+        did = "quit" if person["qsmk"] else "smoked on"
+        assert who == f"{sex} of {person['age']:.0f}, {person['smokeintensity']:.0f} a day, {did}"
 
-    values = at_mean.do(qsmk=code).counterfactual(people.assign(qsmk=code, wt82_71=0.0), do={"qsmk": code})
-    del values
-    effect, gaining = (_parameter(at_mean, name) for name in ("effect", "gaining"))
-    return norm.logpdf(0.0, effect, gaining)
+
+def test_the_data_package_is_named_where_it_is_missing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "causaldata", None)
+    with pytest.raises(pcm.PCMError, match="causaldata"):
+        nhefs.load()
+
+
+class Outline(HTMLParser):
+    """Headings, pictures, and whether every tag is closed in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.headings: list[str] = []
+        self.count = {"svg": 0, "table": 0, "section": 0}
+
+    def handle_starttag(self, tag, attrs):
+        if tag in self.count:
+            self.count[tag] += 1
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        pass
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open[-1:] == ["h2"]:
+            self.headings.append(data)
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    out = tmp_path_factory.mktemp("demo") / "report.html"
+    return nhefs.demo(out), out.read_text("utf-8")
+
+
+def test_the_demo_prints_the_answers(demo):
+    text, _ = demo
+    assert max(map(len, text.splitlines()[:-1])) <= 80
+    lines = {line[:40].strip(): line[44:].split() for line in text.splitlines()}
+    assert float(lines["Crude difference, quitters − others"][0]) == 2.54
+    mean, low, _, high = map(str, lines["Average effect of quitting (ATE)"])
+    assert (float(mean), float(low), float(high)) == pytest.approx((3.52, 2.65, 4.38), abs=0.1)
+    assert lines["Hernán & Robins, What If, §13.3"] == ["3.5", "2.6", "to", "4.5"]
+    assert float(lines["Average effect on those who quit (ATT)"][0]) == pytest.approx(3.43, abs=0.1)
+    assert all(f"seqn {seqn}: {who}" in text for seqn, who in nhefs.PEOPLE.items())
+
+
+def test_the_demo_writes_a_whole_report(demo):
+    _, html = demo
+    outline = Outline()
+    outline.feed(html)
+    outline.close()
+    assert outline.open == []
+    assert outline.headings == ["Answer", "Effect", "People", "Graph", "Posterior", "What this rests on"]
+    assert outline.count["section"] == 6
+    assert outline.count["svg"] >= 4
+    assert outline.count["table"] >= 4
+    assert "http" not in html.replace("http://www.w3.org", "")  # nothing is fetched

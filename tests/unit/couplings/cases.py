@@ -57,14 +57,16 @@ def _one_hot(a: Tensor, b: Tensor) -> Any:
 
 
 def _exp_affine(a: Tensor, b: Tensor) -> Any:
-    return dist.TransformedDistribution(
-        dist.Normal(a, b), [td.AffineTransform(0.5, -0.5), td.ExpTransform()]
-    )
+    return dist.TransformedDistribution(dist.Normal(a, b), [td.AffineTransform(0.5, -0.5), td.ExpTransform()])
 
 
 def _events(a: Tensor, b: Tensor) -> Any:
     base = dist.Normal(_stack(a, b), 1.0).to_event(1)
     return dist.TransformedDistribution(base, [td.AffineTransform(_stack(b, a), -2.0)])
+
+
+def _logistic_normal(a: Tensor, b: Tensor) -> Any:
+    return dist.LogisticNormal(_stack(a, b), _stack(b, b))
 
 
 UNIT, SHAPE, REAL, PROB = (0.2, 1.5), (0.3, 5.0), (-2.0, 2.0), (0.05, 0.95)
@@ -93,6 +95,7 @@ CASES = [
     Case(dist.Delta, dist.Delta, (REAL,)),
     Case(dist.TransformedDistribution, _exp_affine, (REAL, UNIT), "exp, decreasing"),
     Case(dist.TransformedDistribution, _events, (REAL, REAL), "event base"),
+    Case(dist.LogisticNormal, _logistic_normal, (REAL, UNIT)),
     Case(dist.Bernoulli, dist.Bernoulli, (PROB,), "probs"),
     Case(dist.Bernoulli, lambda a: dist.Bernoulli(logits=a), (REAL,), "logits"),
     Case(dist.Poisson, dist.Poisson, ((0.2, 9.0),)),

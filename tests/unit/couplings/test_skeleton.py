@@ -11,9 +11,7 @@ import torch
 from pcm.couplings import Coupling, couplings_of, families, resolve
 from tests.unit.couplings.cases import CASES, name_of
 
-PAIRS = [
-    pytest.param(case, name, id=f"{name_of(case)} {name}") for case in CASES for name in couplings_of(case.family)
-]
+PAIRS = [pytest.param(case, name, id=f"{name_of(case)} {name}") for case in CASES for name in couplings_of(case.family)]
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +31,7 @@ def uniforms(coupling: Coupling, fn: object, value: torch.Tensor, seed: int = 0,
 def test_every_registered_family_has_a_case() -> None:
     covered = {case.family for case in CASES} | {base for case in CASES for base in case.family.__mro__}
     assert set(families()) <= covered
-    assert len({family.__name__ for family in families()}) == 29
+    assert len({family.__name__ for family in families()}) == 30
 
 
 def test_the_couplings_of_each_family() -> None:

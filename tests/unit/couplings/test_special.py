@@ -80,7 +80,10 @@ def test_student_quantile(df) -> None:
     [
         (lambda t: special.poisson_quantile(t, double(7.3)), stats.poisson(7.3)),
         (lambda t: special.binomial_quantile(t, double(40.0), double(0.3), double(0.7)), stats.binom(40, 0.3)),
-        (lambda t: special.negative_binomial_quantile(t, double(2.5), double(0.8), double(0.2)), stats.nbinom(2.5, 0.2)),
+        (
+            lambda t: special.negative_binomial_quantile(t, double(2.5), double(0.8), double(0.2)),
+            stats.nbinom(2.5, 0.2),
+        ),
     ],
 )
 def test_count_quantiles(quantile, law) -> None:

@@ -114,4 +114,7 @@ def test_single_precision_in_single_precision_out() -> None:
         coupling, bare = resolve(fn)
         assert coupling.push(bare, coupling.fresh(bare, uniform)).dtype == torch.float32
         value = fn.sample()
-        assert coupling.transport(bare, value, type(fn)(*(getattr(fn, n) for n in fn.arg_constraints)), uniform).dtype == value.dtype
+        assert (
+            coupling.transport(bare, value, type(fn)(*(getattr(fn, n) for n in fn.arg_constraints)), uniform).dtype
+            == value.dtype
+        )

@@ -14,8 +14,8 @@ from scipy import stats
 
 import pcm.report
 from pcm.errors import ArgumentError
-from pcm.report import density, interval_rows, marginals, unit_contrast, worlds
 from pcm.figures.kernel import kernel_density
+from pcm.report import density, interval_rows, marginals, unit_contrast, worlds
 
 
 def only(figure: Any) -> Any:

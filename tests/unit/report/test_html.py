@@ -12,10 +12,10 @@ import pytest
 from matplotlib.figure import Figure
 
 from pcm.errors import ArgumentError, StoreError, UnknownNameError
-from pcm.graph import CausalGraph
-from pcm.report import Picture, Report, Table
 from pcm.figures.embed import figure_svg, inline_svg
 from pcm.figures.numerals import column_texts, number
+from pcm.graph import CausalGraph
+from pcm.report import Picture, Report, Table
 
 EVIL = "<script>alert('x')</script> & \"y\""
 VOID = {"meta", "br", "hr", "img", "link", "input"}

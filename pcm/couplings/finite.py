@@ -96,7 +96,7 @@ def outcomes(fn: Any, code: Tensor) -> Tensor:
         kinds = torch.arange(probabilities.shape[-1], device=code.device)
         return (code.unsqueeze(-1) == kinds).to(probabilities.dtype)
     if isinstance(fn, torch.distributions.Bernoulli | torch.distributions.Binomial):
-        return code.to(fn._param.dtype)
+        return code.to((fn.logits if given_logits(fn) else fn.probs).dtype)
     return code
 
 

@@ -53,7 +53,7 @@ def test_expanded_scalars_are_one_number() -> None:
 
 def test_gradients_flow_through_transport() -> None:
     value, loc, scale = torch.randn(5), torch.randn(5).requires_grad_(), (torch.rand(5) + 1).requires_grad_()
-    coupling, fn = resolve(dist.Normal(loc, scale))
+    coupling = resolve(dist.Normal(loc, scale))[0]
 
     def move(new_loc: torch.Tensor, new_scale: torch.Tensor) -> torch.Tensor:
         return coupling.transport(dist.Normal(loc, scale), value, dist.Normal(new_loc, new_scale))

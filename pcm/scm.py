@@ -32,7 +32,7 @@ from pcm.query import effects
 from pcm.query.counterfactual import Counterfactual, counterfactual
 from pcm.query.effect import Effect
 from pcm.query.likelihood import log_prob, target_of
-from pcm.query.model import Model, check_categories
+from pcm.query.model import Model, check_categories, check_draws, read_categories
 from pcm.query.sampling import sample
 from pcm.query.saved import load_model, save_model
 from pcm.worlds.plan import intervened_graph
@@ -90,7 +90,9 @@ class SCM:
         couplings: Mapping[str, str] | None = None,
         categories: Mapping[str, Sequence[Any]] | None = None,
     ) -> None:
-        labels = {name: tuple(values) for name, values in (categories or {}).items()}
+        labels = read_categories(categories)
+        if couplings is not None and not isinstance(couplings, Mapping):
+            raise ArgumentError(f"couplings= is a dict of variable to coupling name; found {couplings!r}.")
         made = Program(program, dtype=dtype, couplings=couplings, categories=labels)
         self._model = Model(made, categories=check_categories(labels, made))
 
@@ -167,6 +169,8 @@ class SCM:
         UnknownNameError, ArgumentError
             A name that is no parameter, a value of another shape or outside the support.
         """
+        if values is not None and not isinstance(values, Mapping):
+            raise ArgumentError(f"given() takes parameter=value, or a dict of them; found {values!r}.")
         return SCM._of(self._model.fix({**(values or {}), **named}))
 
     def fit(
@@ -202,8 +206,7 @@ class SCM:
             Where the diagnostics say not to trust the result, in words.
         """
         chosen = method_named(method, **options)
-        if isinstance(draws, bool) or not isinstance(draws, int) or draws < 1:
-            raise ArgumentError(f"draws={draws!r}: a positive whole number of draws is needed.")
+        check_draws(draws)
         made = Model(
             self._model.program.copy(), self._model.interventions, None, self._model.given, self._model.categories
         )

@@ -102,8 +102,8 @@ print(study.parameters, study.variables, study.covariates)
 study.graph
 
 # %% [markdown]
-# To have data with a known answer, fix the parameters with `given` and sample. The covariate has no distribution, so it
-# has to be supplied.
+# To have data with a known answer, fix the parameters with `given` and sample. The covariate has no distribution, so
+# it has to be supplied.
 
 # %%
 weight = pd.DataFrame({"weight": np.linspace(0.5, 2.0, 400)})
@@ -177,8 +177,8 @@ expect_error(lambda: scm.log_prob(patients.assign(readmit=2)))
 # %% [markdown]
 # ## What we know to be true
 #
-# Integrating the clinic by hand (age and the noise of labs by quadrature, site and plan by sums) gives
-# P(readmit) = .5659. And the fit should have found the slope that made the data.
+# Integrating the clinic by hand (age and the noise of labs by quadrature, site and plan by sums) gives P(readmit) =
+# .5659. And the fit should have found the slope that made the data.
 
 # %%
 from pcm_models import clinic as published

@@ -11,12 +11,11 @@
 # %% [markdown]
 # # Interventions
 #
-# Seeing that patients with high laboratory values are readmitted is one thing; what happens if we *lower* the values is
-# another. An intervention replaces a mechanism and leaves all others as they are. This tutorial shows the kinds there
-# are, and what an average effect is.
+# Seeing that patients with high laboratory values are readmitted is one thing; what happens if we *lower* the values
+# is another. An intervention replaces a mechanism and leaves all others as they are. This tutorial shows the kinds
+# there are, and what an average effect is.
 
 # %%
-import pyro
 import pyro.distributions as dist
 import torch
 
@@ -166,8 +165,8 @@ surgery = pcm.SCM(kidney_stones.program, categories=kidney_stones.categories)
 surgery.graph
 
 # %% [markdown]
-# Size points at treatment *and* recovery. Intervening on treatment cuts the first arrow. With `data=` the average is over
-# these 700 patients:
+# Size points at treatment *and* recovery. Intervening on treatment cuts the first arrow. With `data=` the average is
+# over these 700 patients:
 
 # %%
 crude = stones.groupby("treatment")["recovery"].mean().diff().iloc[-1]

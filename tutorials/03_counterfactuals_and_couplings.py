@@ -85,8 +85,8 @@ assert np.isclose(answer.mean("EX", "degree")[0], 2)
 # %% [markdown]
 # ## The firing squad
 #
-# Programs may hold plain computations too: `pyro.deterministic`. The court ordered, the captain signalled, both riflemen
-# shot, the prisoner died. Had rifleman A held his fire?
+# Programs may hold plain computations too: `pyro.deterministic`. The court ordered, the captain signalled, both
+# riflemen shot, the prisoner died. Had rifleman A held his fire?
 
 # %%
 squad = pcm.SCM(firing_squad.program)
@@ -111,8 +111,8 @@ else:
 # %% [markdown]
 # ## Readmission: noise that is not pinned down
 #
-# Readmission is 0 or 1. To have seen a 1 does not tell the noise, only a range of it; the answer is a probability, and it
-# is computed, not drawn.
+# Readmission is 0 or 1. To have seen a 1 does not tell the noise, only a range of it; the answer is a probability, and
+# it is computed, not drawn.
 
 # %%
 hospital = pcm.SCM(clinic.program, categories=clinic.categories)
@@ -164,7 +164,8 @@ def switched(coupling):
 
 
 # %% [markdown]
-# `gumbel_max`, the default for categories: who had `full` keeps it, for it became more likely and nothing else did more.
+# `gumbel_max`, the default for categories: who had `full` keeps it, for it became more likely and nothing else did
+# more.
 
 # %%
 gumbel, rung = switched("gumbel_max")
@@ -185,7 +186,8 @@ independent, forgetful = switched("independent")
 independent.round(4)
 
 # %% [markdown]
-# All three agree on the share of each plan at the other site, .2, .3 and .5, because all three have the same distributions.
+# All three agree on the share of each plan at the other site, .2, .3 and .5, because all three have the same
+# distributions.
 
 # %%
 here = np.array([0.5, 0.3, 0.2])
@@ -196,7 +198,8 @@ assert (rung, forgetful) == (3, 2)
 # %% [markdown]
 # ## Further on
 #
-# A result is a table (`cf.to_dataframe()`), and draws with named dimensions for ArviZ (`cf.inference_data`) and xarray:
+# A result is a table (`cf.to_dataframe()`), and draws with named dimensions for ArviZ (`cf.inference_data`) and
+# xarray:
 
 # %%
 cf.to_xarray()["readmit"].sizes

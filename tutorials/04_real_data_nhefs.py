@@ -30,8 +30,8 @@ people = nhefs.load()
 people.head()
 
 # %% [markdown]
-# 1,566 people with a weight at both visits, named by `seqn`. Sex, race, education, exercise and activity are codes; their
-# labels:
+# 1,566 people with a weight at both visits, named by `seqn`. Sex, race, education, exercise and activity are codes;
+# their labels:
 
 # %%
 pd.Series({name: ", ".join(labels) for name, labels in nhefs.categories.items()})
@@ -51,16 +51,16 @@ print(f"crude difference: {crude:.2f} kg")
 # ## The model
 #
 # Nine variables measured in 1971 are keyword-only arguments of the program: covariates. They are taken as they are.
-# Quitting, `qsmk`, is a logistic regression on them; the change of weight, `wt82_71`, is a linear regression on them, on
-# quitting, and on quitting times cigarettes a day.
+# Quitting, `qsmk`, is a logistic regression on them; the change of weight, `wt82_71`, is a linear regression on them,
+# on quitting, and on quitting times cigarettes a day.
 
 # %%
 scm = pcm.SCM(nhefs.program, categories=nhefs.categories)
 scm.graph
 
 # %% [markdown]
-# All arrows into `qsmk` come from variables that we have. That is the assumption on which everything below stands: there
-# is no other reason both to quit and to gain weight.
+# All arrows into `qsmk` come from variables that we have. That is the assumption on which everything below stands:
+# there is no other reason both to quit and to gain weight.
 #
 # ## The fit
 #
@@ -100,8 +100,8 @@ print(att)
 density(ate.draws, reference={"crude": crude}, xlabel="average effect of quitting, kg", prob=0.95)
 
 # %% [markdown]
-# The book's estimate is 3.5 kg, 95 % interval 2.6 to 4.5. Quitters were older, and older people gain less: part
-# of why the crude difference is too small.
+# The book's estimate is 3.5 kg, 95 % interval 2.6 to 4.5. Quitters were older, and older people gain less: part of why
+# the crude difference is too small.
 #
 # Does the effect depend on how much one smoked? `cate` cuts a number into groups of equal size.
 
@@ -134,8 +134,8 @@ table.round(2)
 cf.plot("wt82_71", prob=0.95)
 
 # %% [markdown]
-# What does that rest on? The model is *assumed* to be additive: the person's deviation from the regression is the same in
-# both worlds. The account says it in short.
+# What does that rest on? The model is *assumed* to be additive: the person's deviation from the regression is the same
+# in both worlds. The account says it in short.
 
 # %%
 cf.account

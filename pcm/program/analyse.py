@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from pcm.couplings import resolve
-from pcm.errors import PCMError, ProgramError, UnitMixingError, UnknownNameError
+from pcm.errors import CouplingError, PCMError, ProgramError, UnitMixingError, UnknownNameError
 from pcm.graph import CausalGraph
 from pcm.program.handler import is_deterministic, units_frame
 from pcm.program.provenance import sources, tensors_of, trace
@@ -53,6 +53,11 @@ def analyse(
         for name in couplings:
             if name not in sites:
                 raise UnknownNameError(name, known=list(sites))
+            if sites[name].kind != "variable":
+                raise CouplingError(
+                    f"couplings={{'{name}': …}}: '{name}' is a {sites[name].kind}: it has no distribution.",
+                    site=name,
+                )
         bases = [_Base(program, sites, parameters, categories) for _ in range(BASES)]
         first = bases[0]
         again = first.reads({})
@@ -65,7 +70,7 @@ def analyse(
                 )
         provenance, notes = first.provenance()
         graph = _graph(sites, provenance, _perturbed(sites, bases))
-    return Structure(sites, parameters, graph, notes)
+    return Structure(sites, parameters, graph, _parametric(sites, bases), notes)
 
 
 # -- sites -----------------------------------------------------------------------------------------------------------
@@ -384,6 +389,19 @@ def _perturbed(sites: dict[str, Site], bases: list[_Base]) -> dict[str, set[str]
                         reads=name,
                     )
     return parents
+
+
+def _parametric(sites: dict[str, Site], bases: list[_Base]) -> frozenset[str]:
+    """Deterministic sites whose value changes with the parameters alone."""
+    first, other = bases[0], bases[-1]
+    if not first.parameters:
+        return frozenset()
+    kept, first.parameters = first.parameters, other.parameters
+    after = first.reads({})
+    first.parameters = kept
+    return frozenset(
+        name for name, site in sites.items() if site.kind == "deterministic" and _differs(first.seen[name], after[name])
+    )
 
 
 def _differs(before: list[Tensor], after: list[Tensor]) -> bool:

@@ -74,11 +74,15 @@ class Site:
 
 @dataclass(frozen=True)
 class Structure:
-    """All sites of a program in program order, and its graph; ``plans`` keeps what worlds have worked out of them."""
+    """All sites of a program in program order, and its graph.
+
+    ``parametric`` names the deterministic sites that a parameter moves; ``plans`` keeps what worlds have worked out.
+    """
 
     sites: dict[str, Site]
     parameters: dict[str, Site]
     graph: CausalGraph
+    parametric: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
     plans: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 

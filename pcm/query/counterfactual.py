@@ -32,7 +32,7 @@ from pcm.query.accounting import account_of
 from pcm.query.effect import Effect, check_probability
 from pcm.query.evaluate import Evaluation
 from pcm.query.evidence import read_units
-from pcm.query.model import Model
+from pcm.query.model import Model, check_draws
 from pcm.query.quantile import weighted_quantile
 from pcm.worlds import Target, choose_seed
 
@@ -51,14 +51,13 @@ def counterfactual(
     seed: int | None = None,
 ) -> Counterfactual:
     """Answer a counterfactual query; see :meth:`pcm.SCM.counterfactual`."""
-    if isinstance(draws, bool) or not isinstance(draws, int) or draws < 1:
-        raise ArgumentError(f"draws={draws!r}: a positive whole number of draws is needed.")
+    check_draws(draws)
     named = read_worlds(model, do, worlds)
     values, index = read_units(model, data)
     seed = choose_seed(seed)
     parameters = model.parameters(draws, seed, prior=False)
     run = Evaluation(model, values, index, named, parameters, draws=draws, seed=seed)
-    return Counterfactual(run, frozenset(values))
+    return Counterfactual(run, frozenset(values) - model.structure.parametric)
 
 
 def read_worlds(
@@ -74,14 +73,16 @@ def read_worlds(
         raise ArgumentError(f"worlds= is a dict of name to interventions; found {type(worlds).__name__}.")
     named: dict[str, dict[Target, Any]] = {}
     for world, given in ({"do": do} if worlds is None else worlds).items():
+        if given is not None and not isinstance(given, Mapping):
+            raise ArgumentError(f"world '{world}' is a dict of variable to value; found {type(given).__name__}.")
         if world == FACTUAL:
             raise ArgumentError("a world cannot be named 'factual': that is the observed one, and always there.")
         if not isinstance(world, str):
             raise ArgumentError(f"a world's name is a string; found {world!r}.")
-        made = model.do(given or {}).interventions
-        named[world] = {target: action for target, action in made.items() if target in given}
         if not given:
             raise InterventionError(f"world '{world}' sets nothing; drop it ('factual' is always there).")
+        made = model.do(given).interventions
+        named[world] = {target: action for target, action in made.items() if target in given}
     if not named:
         raise ArgumentError("worlds= is empty; name at least one world.")
     return named

@@ -32,7 +32,7 @@ from pcm.query.evidence import read_units
 from pcm.query.groups import groups_of
 from pcm.query.model import Model
 from pcm.query.sampling import covariates_of
-from pcm.worlds import WorldPlan, choose_seed, forward, over_lanes, world_noise
+from pcm.worlds import WorldPlan, align, choose_seed, forward, over_lanes, world_noise
 
 __all__ = ["ate", "att", "cate"]
 
@@ -249,11 +249,11 @@ def _fresh_arms(
     lanes = len(next(iter(parameters.values()))) if parameters else 1
     units = len(index)
     if lanes > 1 and data is None:  # the lanes' units add up: each needs few
-        units = max(200, min(units, 2_000_000 // lanes))
+        units = min(units, max(200, 2_000_000 // lanes))
         index = index[:units]
     rows = row_ids(index)
-    plans = {world: WorldPlan(model.structure, made.interventions) for world, made in worlds.items()}
-    natural = WorldPlan(model.structure, model.interventions)
+    plans = {world: WorldPlan(model.structure, align(made.interventions, index)) for world, made in worlds.items()}
+    natural = WorldPlan(model.structure, align(model.interventions, index))
 
     def one(lane: dict[str, Any]) -> dict[str, Tensor]:
         out = {}

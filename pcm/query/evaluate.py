@@ -20,6 +20,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -28,13 +29,13 @@ import torch
 from torch import Tensor
 
 from pcm.couplings import unwrap
-from pcm.errors import QueryError
+from pcm.errors import InterventionError, QueryError
 from pcm.io import row_ids
 from pcm.program import Site
 from pcm.query.evidence import check_finite
 from pcm.query.model import Model
 from pcm.query.points import points
-from pcm.worlds import Factual, Replayed, Stochastic, Target, WorldPlan, factual, over_lanes, replay, world_noise
+from pcm.worlds import Factual, Replayed, Stochastic, Target, WorldPlan, align, factual, over_lanes, replay, world_noise
 
 __all__ = ["Evaluation"]
 
@@ -74,11 +75,22 @@ class Evaluation:
         self.parameters = dict(parameters)
         self.lanes = len(next(iter(parameters.values()))) if parameters else 1
         self.draws = self.lanes if self.lanes > 1 else draws
+        model = replace(model, interventions=align(model.interventions, index))
+        worlds = {world: align(given, index) for world, given in worlds.items()}
+        self.model = model
         self.base = WorldPlan(self.structure, model.interventions)
         self.plans = {
             world: WorldPlan(self.structure, {**model.interventions, **given}, set(given))
             for world, given in worlds.items()
         }
+        for world, plan in self.plans.items():
+            for name in sorted(self.base.natural & plan.changed):
+                raise InterventionError(
+                    f"the evidence comes from a world where do({name}=…) shifts '{name}' from its own natural value, "
+                    f"which is then unknown, and world '{world}' needs it. Take evidence from the unshifted model, and "
+                    "give the shift as a world.",
+                    site=name,
+                )
         self.looped = False
         self._cache: dict[tuple[Any, ...], Any] = {}
         with self.program.sealed():

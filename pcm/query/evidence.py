@@ -26,7 +26,7 @@ from pcm.io.columns import Column
 from pcm.io.frames import read_evidence, write_frame
 from pcm.program import Site
 from pcm.query.model import Model
-from pcm.worlds import Constant, Factual, Function, PerUnit, WorldPlan, factual, set_value
+from pcm.worlds import Constant, Factual, Function, PerUnit, Stochastic, WorldPlan, align, factual, set_value
 
 __all__ = ["check_evidence", "check_finite", "columns_of", "frame_of", "read_units"]
 
@@ -81,7 +81,7 @@ def read_units(
             rows=rows,
         )
     values = {name: _placed(value, len(sites[name].inner)) for name, value in found.values.items()}
-    for target, action in model.interventions.items():
+    for target, action in align(model.interventions, found.index).items():
         if isinstance(target, str) and target not in values and isinstance(action, Constant | PerUnit):
             values[target] = set_value(action, sites[target], len(found.index), {})
     return values, found.index
@@ -127,8 +127,13 @@ def check_evidence(
         if needed is not None and name not in needed:
             del past.fns[name]
     for name, value in values.items():
-        if sites[name].kind == "deterministic":
-            _check_deterministic(name, value, past.values[name], index)
+        if sites[name].kind == "deterministic" and not (name in model.structure.parametric and model.free):
+            _check_computed(name, value, past.values[name], index, "computes it from other columns")
+    for name, action in plan.sets.items():
+        if name in values and name not in plan.natural and not isinstance(action, Stochastic):
+            read = {other: past.values[other] for other in action.reads} if isinstance(action, Function) else {}
+            given_value = set_value(action, sites[name], len(index), read)
+            _check_computed(name, values[name], given_value, index, "has it set by do()")
     return past
 
 
@@ -141,13 +146,13 @@ def _placed_error(error: SupportError, name: str, index: pd.Index) -> SupportErr
     return SupportError(f"{error.message} In the index: {listed(named)}.", site=name, rows=named)
 
 
-def _check_deterministic(name: str, given: Tensor, computed: Tensor, index: pd.Index) -> None:
+def _check_computed(name: str, given: Tensor, computed: Tensor, index: pd.Index, how: str) -> None:
     given, computed = given.to(torch.float64), computed.to(torch.float64)
     apart = (given - computed).abs() > 1e-6 * (1 + computed.abs())
     if bool(apart.any()):
         row = int(apart.flatten().nonzero()[0]) % len(index)
         raise EvidenceError(
-            f"column '{name}' contradicts the program, which computes it from other columns: row {index[row]} has "
+            f"column '{name}' contradicts the model, which {how}: row {index[row]} has "
             f"{given.flatten()[row].item():g}, computed {computed.flatten()[row].item():g}. Mend or drop the column.",
             column=name,
             rows=[index[row]],

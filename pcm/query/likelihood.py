@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,17 +21,19 @@ from pcm.errors import FitError
 from pcm.infer import Target
 from pcm.program import is_deterministic
 from pcm.query.evidence import check_evidence, read_units
-from pcm.query.model import Model
-from pcm.worlds import WorldPlan, over_lanes
+from pcm.query.model import Model, check_draws
+from pcm.worlds import WorldPlan, align, choose_seed, over_lanes
 
 __all__ = ["log_prob", "target_of"]
 
 
 def log_prob(model: Model, data: Any, *, draws: int = 256, seed: int | None = None) -> np.ndarray:
     """Log density of each unit's observed sites, ``[unit]``, or ``[draw, unit]`` under parameter draws."""
+    check_draws(draws)
     with model.program.sealed():
         values, index = read_units(model, data, what="data")
-        parameters = model.parameters(draws, seed, prior=False)
+        model = replace(model, interventions=align(model.interventions, index))
+        parameters = model.parameters(draws, choose_seed(seed), prior=False)
         first = {name: value[0] for name, value in parameters.items()}
         known = check_evidence(model, values, index, first).values
         units = len(index)
@@ -93,7 +96,8 @@ def target_of(model: Model, data: Any) -> tuple[Target, dict[str, Tensor]]:
     if plan.edges:
         raise FitError("fit() under an edge intervention is not supported: fit the program as it is, then intervene.")
     values, index = read_units(model, data, what="data")
-    units = len(index)
+    model = replace(model, interventions=align(model.interventions, index))
+    plan, units = WorldPlan(structure, model.interventions), len(index)
     with program.sealed():
         start = _start(model)
         known = check_evidence(model, values, index, {**start, **model.given}).values

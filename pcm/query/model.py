@@ -23,7 +23,7 @@ from pcm.infer import Posterior
 from pcm.program import Program, Structure
 from pcm.worlds import Intervention, Target, choose_seed, read_interventions
 
-__all__ = ["Model", "check_categories"]
+__all__ = ["Model", "check_categories", "check_draws", "read_categories"]
 
 
 @dataclass(frozen=True)
@@ -150,13 +150,35 @@ class Model:
         return {name: torch.stack(found[name]) for name in self.free}
 
 
-def check_categories(categories: Mapping[str, Any] | None, program: Program) -> dict[str, tuple[Any, ...]]:
+def check_draws(draws: Any) -> None:
+    """Raise unless ``draws`` is a positive whole number."""
+    if isinstance(draws, bool) or not isinstance(draws, int) or draws < 1:
+        raise ArgumentError(f"draws={draws!r}: a positive whole number of draws is needed.")
+
+
+def read_categories(categories: Any) -> dict[str, tuple[Any, ...]]:
+    """Labels by variable from what a user wrote."""
+    if categories is None:
+        return {}
+    if not isinstance(categories, Mapping):
+        raise ArgumentError(f"categories= is a dict of variable to its labels; found {categories!r}.")
+    made = {}
+    for name, labels in categories.items():
+        if isinstance(labels, str) or not hasattr(labels, "__iter__"):
+            raise ArgumentError(f"categories={{'{name}': …}} needs a list of labels; found {labels!r}.")
+        made[name] = tuple(labels)
+    return made
+
+
+def check_categories(categories: Mapping[str, tuple[Any, ...]], program: Program) -> dict[str, tuple[Any, ...]]:
     """Labels by variable, checked against the program."""
     made: dict[str, tuple[Any, ...]] = {}
-    for name, labels in (categories or {}).items():
+    for name, labels in categories.items():
         if name not in program.structure.sites:
             raise UnknownNameError(name, known=list(program.structure.sites))
-        labels = tuple(labels)
+        site = program.structure.sites[name]
+        if site.kind == "variable" and not site.discrete:
+            raise ProgramError(f"categories={{'{name}': …}}: '{name}' is continuous ({site.family}).", site=name)
         count = program.structure.sites[name].cardinality
         if len(set(labels)) != len(labels):
             raise ArgumentError(f"categories of '{name}' repeat a label: {listed(labels)}.")

@@ -19,7 +19,7 @@ from pcm.errors import ArgumentError, QueryError, listed
 from pcm.io import read_evidence, row_ids
 from pcm.query.evidence import check_finite, columns_of, frame_of
 from pcm.query.model import Model
-from pcm.worlds import WorldPlan, choose_seed, forward, world_noise
+from pcm.worlds import WorldPlan, align, choose_seed, forward, world_noise
 
 __all__ = ["covariates_of", "sample"]
 
@@ -28,7 +28,7 @@ def sample(model: Model, units: int | None, data: Any, seed: int | None) -> pd.D
     """Rows of fresh units under one draw of the parameters; see :meth:`pcm.SCM.sample`."""
     covariates, index = covariates_of(model, data, units)
     seed = choose_seed(seed)
-    plan = WorldPlan(model.structure, model.interventions)
+    plan = WorldPlan(model.structure, align(model.interventions, index))
     parameters = {name: value[0] for name, value in model.parameters(1, seed, prior=True).items()}
     with model.program.sealed():
         noise = {

@@ -14,6 +14,7 @@ from pcm.worlds.intervention import Intervention as Intervention
 from pcm.worlds.intervention import PerUnit as PerUnit
 from pcm.worlds.intervention import Stochastic as Stochastic
 from pcm.worlds.intervention import Target as Target
+from pcm.worlds.intervention import align as align
 from pcm.worlds.intervention import read_interventions as read_interventions
 from pcm.worlds.lanes import over_lanes as over_lanes
 from pcm.worlds.noise import choose_seed as choose_seed
@@ -35,6 +36,7 @@ __all__ = [
     "Stochastic",
     "Target",
     "WorldPlan",
+    "align",
     "choose_seed",
     "factual",
     "forward",

@@ -27,7 +27,7 @@ from pcm.couplings import resolve
 from pcm.errors import InterventionError, UnknownNameError, listed, suggestion
 from pcm.program import Site, Structure
 
-__all__ = ["Constant", "Function", "Intervention", "PerUnit", "Stochastic", "Target", "read_interventions"]
+__all__ = ["Constant", "Function", "Intervention", "PerUnit", "Stochastic", "Target", "align", "read_interventions"]
 
 #: A variable's name, or an edge (parent, child).
 Target = str | tuple[str, str]
@@ -119,6 +119,33 @@ def read_interventions(
                 site=target,
             )
     return made
+
+
+def align(interventions: Mapping[Target, Intervention], index: pd.Index) -> dict[Target, Intervention]:
+    """The interventions with every Series in the order of the units it names."""
+    return {
+        target: _aligned(target, action, index) if isinstance(action, PerUnit) and action.index is not None else action
+        for target, action in interventions.items()
+    }
+
+
+def _aligned(target: Target, action: PerUnit, index: pd.Index) -> PerUnit:
+    names = action.index
+    assert names is not None
+    plain = isinstance(names, pd.RangeIndex) and names.start == 0 and names.step == 1
+    if names.equals(index) or (plain and len(names) == len(index)):
+        return action
+    if not (names.is_unique and index.is_unique):
+        raise InterventionError(f"do({target}=…) is a Series whose index, or the units', repeats a label.", site=target)
+    places = names.get_indexer(index)
+    if (places < 0).any():
+        missing = [index[int(place)] for place in np.flatnonzero(places < 0)[:5]]
+        raise InterventionError(
+            f"do({target}=…) is a Series that lacks the units {listed(missing, 5)}; give every unit a value, or values "
+            "by position (a list or array).",
+            site=target,
+        )
+    return PerUnit(action.value[torch.from_numpy(places.copy())], index)
 
 
 def _edge(target: tuple[Any, ...], structure: Structure) -> tuple[str, str]:

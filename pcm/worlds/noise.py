@@ -20,6 +20,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pcm.errors import ArgumentError
+
 __all__ = ["choose_seed", "uniforms"]
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -27,7 +29,11 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 def choose_seed(seed: int | None) -> int:
     """``seed``, or one from torch's global generator, so that ``pyro.set_rng_seed`` is honoured."""
-    return int(torch.randint(2**62, ()).item()) if seed is None else int(seed)
+    if seed is None:
+        return int(torch.randint(2**62, ()).item())
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
+        raise ArgumentError(f"seed={seed!r}: a whole number (or None) is needed.")
+    return int(seed)
 
 
 def uniforms(

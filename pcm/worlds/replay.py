@@ -269,10 +269,20 @@ def set_value(action: Intervention, site: Site, units: int, read: Mapping[str, T
         except PCMError:
             raise
         except Exception as error:
+            hint = (
+                " Write it with torch operations (torch.where instead of if)." if "Boolean value" in str(error) else ""
+            )
             raise InterventionError(
-                f"the function given to do({site.name}=…) failed: {type(error).__name__}: {error}", site=site.name
+                f"the function given to do({site.name}=…) failed: {type(error).__name__}: {error}.{hint}",
+                site=site.name,
             ) from error
-        value = torch.as_tensor(value)
+        try:
+            value = torch.as_tensor(value)
+        except (TypeError, ValueError, RuntimeError):
+            raise InterventionError(
+                f"the function given to do({site.name}=…) returned {value!r}, which is no number or tensor.",
+                site=site.name,
+            ) from None
     try:
         return value.to(site.dtype).expand(shape)
     except RuntimeError:

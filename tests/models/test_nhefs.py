@@ -6,6 +6,7 @@ import sys
 from html.parser import HTMLParser
 
 import numpy as np
+import pandas as pd
 import pytest
 import statsmodels.api as sm
 
@@ -131,6 +132,18 @@ def test_three_people_in_the_other_world(people, fitted):
         np.testing.assert_allclose(cf.interval("wt82_71", 0.95, world), bounds, atol=1e-9)
     assert list(cf.index) == list(nhefs.PEOPLE)
     np.testing.assert_array_equal(cf.mean("wt82_71", "factual"), chosen["wt82_71"])
+
+
+def test_labels_and_codes_are_one(people, fitted):
+    chosen = people.loc[list(nhefs.PEOPLE)]
+    labelled = chosen.assign(
+        **{
+            name: pd.Categorical.from_codes(chosen[name].astype(int), list(labels))
+            for name, labels in nhefs.categories.items()
+        }
+    )
+    by_code, by_label = (fitted.counterfactual(frame, do={"qsmk": "quit"}, seed=0) for frame in (chosen, labelled))
+    np.testing.assert_array_equal(by_code.mean("wt82_71"), by_label.mean("wt82_71"))
 
 
 def test_the_people_are_as_described(people):

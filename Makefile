@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 
 .PHONY: demo test test-slow bench lint clean
 
-test test-slow bench: export OMP_NUM_THREADS = 1
+demo test test-slow bench: export OMP_NUM_THREADS = 1
 
 demo: .venv/ready
 	$(BIN)/pcm demo

@@ -210,8 +210,9 @@ class SCM:
         made = Model(
             self._model.program.copy(), self._model.interventions, None, self._model.given, self._model.categories
         )
-        target, _ = target_of(made, data)
-        posterior = chosen.fit(target, draws=draws, seed=seed, progress=progress)
+        with torch.inference_mode(False), torch.enable_grad():
+            target, _ = target_of(made, data)
+            posterior = chosen.fit(target, draws=draws, seed=seed, progress=progress)
         for leaf in made.program.trainable.values():
             leaf.requires_grad_(False)
         return SCM._of(Model(made.program, made.interventions, posterior, made.given, made.categories))

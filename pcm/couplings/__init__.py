@@ -12,11 +12,24 @@ from __future__ import annotations
 import pyro.distributions as dist
 import torch
 
-from pcm.couplings import bernoulli, counts, location_scale, ordered, positive, quantile
+from pcm.couplings import (
+    bernoulli,
+    counts,
+    location_scale,
+    masked,
+    mixture,
+    ordered,
+    positive,
+    quantile,
+    truncated,
+    zero_inflated,
+)
 from pcm.couplings.checks import check_distribution as check_distribution
 from pcm.couplings.checks import check_value as check_value
+from pcm.couplings.component import ComponentCoupling
 from pcm.couplings.coupling import Coupling as Coupling
 from pcm.couplings.deterministic import DeltaCoupling
+from pcm.couplings.dirichlet import DirichletCoupling
 from pcm.couplings.gumbel_max import GumbelMax
 from pcm.couplings.registry import couplings_of as couplings_of
 from pcm.couplings.registry import families as families
@@ -25,9 +38,11 @@ from pcm.couplings.registry import resolve as resolve
 from pcm.couplings.registry import unwrap as unwrap
 from pcm.couplings.transformed import TransformedCoupling
 from pcm.couplings.triangular import TriangularCoupling
+from pcm.couplings.truncated import Truncated as Truncated
 
 __all__ = [
     "Coupling",
+    "Truncated",
     "check_distribution",
     "check_value",
     "couplings_of",
@@ -68,8 +83,16 @@ for _coupling in (
     counts.BinomialCoupling(),
     counts.GeometricCoupling(),
     counts.NegativeBinomialCoupling(),
+    counts.GammaPoissonCoupling(),
+    # made of others
+    mixture.MixtureCoupling(),
+    masked.MaskedCoupling(),
+    zero_inflated.ZeroInflatedCoupling(),
+    truncated.TruncatedCoupling(),
+    DirichletCoupling(),
 ):
     register(_coupling)
-register(ordered.OrderedCoupling(), default=(dist.OrderedLogistic,))
+register(ordered.OrderedCoupling(), default=(dist.OrderedLogistic, dist.BetaBinomial))
+register(ComponentCoupling(), default=False)
 register(GumbelMax(), default=(torch.distributions.Categorical, torch.distributions.OneHotCategorical))
 del _coupling

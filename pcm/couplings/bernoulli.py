@@ -15,6 +15,7 @@ and changing has probability ``sigmoid(-s l') * (1 - exp(-max(0, s (l - l'))))``
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar, final
 
 import torch
@@ -25,6 +26,8 @@ from pcm.couplings.coupling import Coupling
 from pcm.couplings.parameters import compact, given_logits, logit, plain
 
 __all__ = ["BernoulliCoupling"]
+
+_MANY = 10_000  # values from which passes cost more than calls
 
 
 @final
@@ -93,6 +96,10 @@ def _by_probabilities(value: Tensor, p: Tensor, q: Tensor) -> Tensor:
 
 def _by_odds(value: Tensor, old: Tensor, new: Tensor) -> Tensor:
     """``min(1, sigmoid(l') / sigmoid(l))`` of a 1, ``sigmoid(l') (1 - e^-max(0, l' - l))`` of a 0."""
+    if value.numel() > _MANY and value.dtype == old.dtype == new.dtype and old.shape == new.shape and plain():
+        found = _by_odds_in_place(value, old, new)
+        if math.isfinite(float(found.sum())):
+            return found
     # the limits keep inf - inf and 0 / 0 away, where probabilities underflow
     old, new = torch.clamp(old, -700.0, 700.0), torch.clamp(new, -700.0, 700.0)
     # in place on buffers made here: fresh pages cost more than the arithmetic
@@ -100,6 +107,14 @@ def _by_odds(value: Tensor, old: Tensor, new: Tensor) -> Tensor:
     q = new.sigmoid_()
     stay = _limited(q / old.sigmoid_(), most=1.0)
     return _choose(value, (q * gain).neg_(), stay)
+
+
+def _by_odds_in_place(value: Tensor, old: Tensor, new: Tensor) -> Tensor:
+    """The same in the fewest passes: ``sigmoid(l')`` times ``1 + e^-l`` of a 1, ``1 - e^min(0, l - l')`` of a 0."""
+    exponent = (old - new).clamp_(max=0.0)
+    exponent.addcmul_(value, exponent + old, value=-1.0).expm1_()  # -l where the value is 1
+    factor = torch.lerp(-exponent, exponent + 2.0, value)
+    return factor.mul_(torch.sigmoid(new)).clamp_(max=1.0)
 
 
 def _limited(tensor: Tensor, least: float | None = None, most: float | None = None) -> Tensor:

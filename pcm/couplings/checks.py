@@ -21,10 +21,12 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
+from pcm.couplings import registry, support
 from pcm.couplings.domain import Domain, offending, read, satisfied
 from pcm.couplings.finite import compact_batch
 from pcm.couplings.parameters import compact, given_logits
 from pcm.couplings.registry import unwrap
+from pcm.couplings.truncated import Truncated
 from pcm.errors import SupportError
 
 __all__ = ["check_distribution", "check_value"]
@@ -77,7 +79,7 @@ def check_value(fn: Any, value: Tensor, site: str | None = None, *, finite: bool
         (first offending unit indices), ``support`` (in words).
     """
     fn, events = unwrap(fn)
-    domain = read(fn.support)
+    domain = support.domain(fn)
     if (not finite and domain.unbounded) or satisfied(domain, value):
         return
     found, rows = _first(domain, value, events + len(fn.event_shape) - domain.events)
@@ -94,7 +96,13 @@ def check_value(fn: Any, value: Tensor, site: str | None = None, *, finite: bool
 def _check(fn: Any, events: int, site: str | None, finite: bool) -> None:
     family = type(fn)
     named = fn.arg_constraints
-    if isinstance(fn, torch.distributions.TransformedDistribution) and not named:
+    inner = _parts(fn)
+    if inner:
+        for part, further in inner:
+            bare, more = unwrap(part)
+            _check(bare, events + further + more, site, finite)
+        named = {name: each for name, each in named.items() if name in ("gate", "gate_logits")}
+    elif isinstance(fn, torch.distributions.TransformedDistribution) and not named:
         base, _ = unwrap(fn.base_dist)
         shape = len(fn.base_dist.batch_shape) + len(fn.base_dist.event_shape)
         _check(base, events + shape - len(fn.batch_shape) - len(base.event_shape), site, finite)
@@ -114,7 +122,7 @@ def _check(fn: Any, events: int, site: str | None, finite: bool) -> None:
             bounds = constraints.nonnegative  # torch has normalised the rows
         elif isinstance(fn, torch.distributions.Uniform):
             bounds = constraints.real  # each end names the other: looked at together, below
-        domain = read(bounds, infinite=name == "logits" or isinstance(fn, dist.Delta))
+        domain = read(bounds, infinite=name in ("logits", "gate_logits") or isinstance(fn, dist.Delta))
         if not finite and domain.unbounded:
             continue
         trailing = max(parameter.dim() - len(fn.batch_shape), 0)
@@ -125,10 +133,27 @@ def _check(fn: Any, events: int, site: str | None, finite: bool) -> None:
             low, high = torch.broadcast_tensors(fn.low, fn.high)
             domain = Domain(None, low=low, open_low=True, words="above low")
             _refuse(fn, "high", domain, high, events, site)
+    elif isinstance(fn, Truncated):
+        low, high = torch.broadcast_tensors(fn.low, fn.high)
+        strict = not registry.resolve(fn)[0].discrete
+        between = Domain(None, high=high, open_high=strict, infinite=True, words="below high" if strict else "up to high")
+        if not satisfied(between, low):
+            _refuse(fn, "low", between, low, events, site)
     elif isinstance(fn, torch.distributions.MultivariateNormal):
         domain, factor = Domain(None, words="finite"), fn._unbroadcasted_scale_tril
         if not satisfied(domain, factor):
             _refuse(fn, "scale_tril", domain, factor, events + 2, site)
+
+
+def _parts(fn: Any) -> list[tuple[Any, int]]:
+    """The distributions that one is made of, and the dims that each has right of the batch."""
+    if isinstance(fn, torch.distributions.MixtureSameFamily):
+        return [(fn.mixture_distribution, 0), (fn.component_distribution, 1)]
+    if isinstance(fn, dist.ZeroInflatedDistribution):
+        return [(fn.base_dist, 0)]
+    if isinstance(fn, dist.MaskedMixture):
+        return [(fn.component0, 0), (fn.component1, 0)]
+    return [(fn.base, 0)] if isinstance(fn, Truncated) else []
 
 
 def _refuse(fn: Any, name: str, domain: Domain, parameter: Tensor, trailing: int, site: str | None) -> None:

@@ -1,4 +1,4 @@
-"""Counts, monotone: Poisson, Binomial, Geometric, NegativeBinomial by the discrete quantile coupling.
+"""Counts, monotone: Poisson, Binomial, Geometric, NegativeBinomial, GammaPoisson by the discrete quantile coupling.
 
 ``x`` is the smallest ``k`` with ``F(k) >= u``; the noise of an observed ``k`` is uniform on ``(F(k - 1), F(k)]``, kept
 as a signed log tail. Unit counterfactuals are overlaps of such intervals,
@@ -21,6 +21,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Any, ClassVar, final
 
+import pyro.distributions as dist
 import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
@@ -37,7 +38,14 @@ from pcm.couplings.special import (
     poisson_quantile,
 )
 
-__all__ = ["BinomialCoupling", "Counts", "GeometricCoupling", "NegativeBinomialCoupling", "PoissonCoupling"]
+__all__ = [
+    "BinomialCoupling",
+    "Counts",
+    "GammaPoissonCoupling",
+    "GeometricCoupling",
+    "NegativeBinomialCoupling",
+    "PoissonCoupling",
+]
 
 
 class Counts(Coupling):
@@ -47,12 +55,12 @@ class Counts(Coupling):
     discrete: ClassVar[bool] = True
 
     @abstractmethod
-    def tail(self, fn: Any, count: Tensor) -> Tensor:
-        """Signed log tail of ``P(X <= count)``, ``-inf`` below 0; the broadcast shape."""
+    def tail(self, fn: Any, value: Tensor) -> Tensor:
+        """Signed log tail of ``P(X <= value)``, ``-inf`` below 0; the broadcast shape."""
 
     @abstractmethod
-    def quantile(self, fn: Any, noise: Tensor) -> Tensor:
-        """Smallest count whose tail is at least ``noise``; the broadcast shape."""
+    def quantile(self, fn: Any, at: Tensor) -> Tensor:
+        """Smallest count whose tail is at least ``at``; the broadcast shape."""
 
     @abstractmethod
     def partial_mean(self, fn: Any, low: Tensor, high: Tensor) -> Tensor:
@@ -104,14 +112,14 @@ class PoissonCoupling(Counts):
         """``rate``."""
         return fn.rate
 
-    def tail(self, fn: Any, count: Tensor) -> Tensor:
-        """Tail of ``Q(count + 1, rate)``."""
-        inside = -gamma_tail(compact(fn.rate), torch.clamp(count, min=0.0) + 1.0)
-        return torch.where(count < 0, -torch.inf, inside)
+    def tail(self, fn: Any, value: Tensor) -> Tensor:
+        """Tail of ``Q(value + 1, rate)``."""
+        inside = -gamma_tail(compact(fn.rate), torch.clamp(value, min=0.0) + 1.0)
+        return torch.where(value < 0, -torch.inf, inside)
 
-    def quantile(self, fn: Any, noise: Tensor) -> Tensor:
+    def quantile(self, fn: Any, at: Tensor) -> Tensor:
         """Smallest count by galloping search."""
-        return poisson_quantile(noise, compact(fn.rate))
+        return poisson_quantile(at, compact(fn.rate))
 
     def partial_mean(self, fn: Any, low: Tensor, high: Tensor) -> Tensor:
         """``rate * P(low - 1 < X <= high - 1)``."""
@@ -124,13 +132,13 @@ class BinomialCoupling(Counts):
 
     families = (torch.distributions.Binomial,)
 
-    def tail(self, fn: Any, count: Tensor) -> Tensor:
-        """Tail of ``I_(1-p)(n - count, count + 1)``."""
-        return _binomial_tail(count, compact(fn.total_count), *_probabilities(fn))
+    def tail(self, fn: Any, value: Tensor) -> Tensor:
+        """Tail of ``I_(1-p)(n - value, value + 1)``."""
+        return _binomial_tail(value, compact(fn.total_count), *_probabilities(fn))
 
-    def quantile(self, fn: Any, noise: Tensor) -> Tensor:
+    def quantile(self, fn: Any, at: Tensor) -> Tensor:
         """Smallest count by galloping search."""
-        return binomial_quantile(noise, compact(fn.total_count), *_probabilities(fn))
+        return binomial_quantile(at, compact(fn.total_count), *_probabilities(fn))
 
     def partial_mean(self, fn: Any, low: Tensor, high: Tensor) -> Tensor:
         """``n p * P(low - 1 < Y <= high - 1)`` with ``Y ~ Binomial(n - 1, p)``."""
@@ -156,27 +164,55 @@ class BinomialCoupling(Counts):
         return tail.mass(torch.maximum(low, starts), torch.minimum(high, ends)) / tail.mass(low, high)
 
 
-@final
-class NegativeBinomialCoupling(Counts):
-    """Negative binomial: ``F(k) = I_(1-p)(r, k + 1)``."""
+class NegativeBinomials(Counts):
+    """``F(k) = I_(1-p)(r, k + 1)``; a family says what its ``r``, ``p`` and ``1 - p`` are."""
 
-    families = (torch.distributions.NegativeBinomial,)
+    @abstractmethod
+    def read(self, fn: Any) -> tuple[Tensor, Tensor, Tensor]:
+        """``r``, ``p``, ``1 - p``; shape (batch), compact."""
 
-    def tail(self, fn: Any, count: Tensor) -> Tensor:
-        """Tail of ``I_(1-p)(total_count, count + 1)``."""
-        return _negative_binomial_tail(count, compact(fn.total_count), *_probabilities(fn))
+    def tail(self, fn: Any, value: Tensor) -> Tensor:
+        """Tail of ``I_(1-p)(r, value + 1)``."""
+        return _negative_binomial_tail(value, *self.read(fn))
 
-    def quantile(self, fn: Any, noise: Tensor) -> Tensor:
+    def quantile(self, fn: Any, at: Tensor) -> Tensor:
         """Smallest count by galloping search."""
-        return negative_binomial_quantile(noise, compact(fn.total_count), *_probabilities(fn))
+        return negative_binomial_quantile(at, *self.read(fn))
 
     def partial_mean(self, fn: Any, low: Tensor, high: Tensor) -> Tensor:
         """``r p / (1 - p) * P(low - 1 < Y <= high - 1)`` with ``Y ~ NegativeBinomial(r + 1, p)``."""
-        r, (p, q) = compact(fn.total_count), _probabilities(fn)
+        r, p, q = self.read(fn)
         inside = tail.mass(
             _negative_binomial_tail(low - 1.0, r + 1, p, q), _negative_binomial_tail(high - 1.0, r + 1, p, q)
         )
         return r * p / q * inside
+
+
+@final
+class NegativeBinomialCoupling(NegativeBinomials):
+    """Negative binomial: failures ``r = total_count``, ``p = probs``."""
+
+    families = (torch.distributions.NegativeBinomial,)
+
+    def read(self, fn: Any) -> tuple[Tensor, Tensor, Tensor]:
+        """``total_count``, ``p``, ``1 - p``."""
+        return compact(fn.total_count), *_probabilities(fn)
+
+
+@final
+class GammaPoissonCoupling(NegativeBinomials):
+    """Gamma-Poisson: the negative binomial of ``r = concentration``, ``p = 1 / (1 + rate)``."""
+
+    families = (dist.GammaPoisson,)
+
+    def parameter(self, fn: Any) -> Tensor:
+        """``rate``."""
+        return fn.rate
+
+    def read(self, fn: Any) -> tuple[Tensor, Tensor, Tensor]:
+        """``concentration``, ``1 / (1 + rate)``, ``rate / (1 + rate)``."""
+        rate = compact(fn.rate)
+        return compact(fn.concentration), 1.0 / (1.0 + rate), rate / (1.0 + rate)
 
 
 @final
@@ -185,17 +221,17 @@ class GeometricCoupling(Counts):
 
     families = (torch.distributions.Geometric,)
 
-    def tail(self, fn: Any, count: Tensor) -> Tensor:
-        """Tail at survival ``exp(-(count + 1) hazard)``."""
-        return _from_hazard((count + 1.0) * _hazard(fn))
+    def tail(self, fn: Any, value: Tensor) -> Tensor:
+        """Tail at survival ``exp(-(value + 1) hazard)``."""
+        return tail.from_hazard((value + 1.0) * _hazard(fn))
 
-    def quantile(self, fn: Any, noise: Tensor) -> Tensor:
+    def quantile(self, fn: Any, at: Tensor) -> Tensor:
         """``ceil(hazard of the noise / hazard) - 1``, corrected for rounding."""
         step = _hazard(fn)
-        guess = torch.clamp(torch.ceil(tail.hazard(noise) / step) - 1.0, min=0.0)
+        guess = torch.clamp(torch.ceil(tail.hazard(at) / step) - 1.0, min=0.0)
         # rounding is off by one at most; T(k) decides, as it does in abduction
-        guess = torch.where(_from_hazard(guess * step) >= noise, guess - 1.0, guess)
-        guess = torch.where(_from_hazard((guess + 1.0) * step) < noise, guess + 1.0, guess)
+        guess = torch.where(tail.from_hazard(guess * step) >= at, guess - 1.0, guess)
+        guess = torch.where(tail.from_hazard((guess + 1.0) * step) < at, guess + 1.0, guess)
         return torch.clamp(guess, min=0.0)
 
     def partial_mean(self, fn: Any, low: Tensor, high: Tensor) -> Tensor:
@@ -220,12 +256,6 @@ def _probabilities(fn: Any) -> tuple[Tensor, Tensor]:
 def _hazard(fn: Any) -> Tensor:
     """``-log(1 - p)``; shape (batch), compact."""
     return -logsigmoid(-compact(logit(fn))) if given_logits(fn) else -torch.log1p(-compact(fn.probs))
-
-
-def _from_hazard(hazard: Tensor) -> Tensor:
-    """Signed log tail where ``-log(1 - u)`` is ``hazard``; ``-inf`` at 0."""
-    upper = hazard > 0.6931471805599453
-    return torch.where(upper, hazard, torch.log(-torch.expm1(-torch.where(upper, 1.0, hazard))))
 
 
 def _binomial_tail(count: Tensor, n: Tensor, p: Tensor, q: Tensor) -> Tensor:

@@ -42,17 +42,30 @@ class Coupling(ABC):
         Values are discrete; then ``abduct`` needs ``uniform`` and draws from the noise's law given the value.
     rung : int
         3, or 2 where the noise does not carry over to another world (``independent``).
+    pointwise : bool
+        A continuous value determines its noise. False where it leaves some open (which component of a mixture it came
+        from, what lies behind an atom); then ``abduct`` needs ``uniform`` as if the values were discrete.
     """
 
     name: ClassVar[str]
     families: ClassVar[tuple[type, ...]]
     discrete: ClassVar[bool] = False
     rung: ClassVar[int] = 3
+    pointwise: ClassVar[bool] = True
 
     @property
     def invertible(self) -> bool:
         """Whether a value determines its noise, so that ``abduct`` is a point and ``transport`` needs no draw."""
-        return not self.discrete and self.rung == 3
+        return self.pointwise and not self.discrete and self.rung == 3
+
+    @property
+    def univariate(self) -> bool:
+        """Whether ``tail`` and ``quantile`` are there, so that mixtures and truncations can be made of the law."""
+        return type(self).tail is not Coupling.tail
+
+    def specialised(self, fn: Any) -> Coupling:
+        """The coupling for this very ``fn``, where that depends on what it is made of (a mixture of counts)."""
+        return self
 
     def noise_event(self, fn: Any) -> torch.Size:
         """Trailing dims the noise has beyond the value's *batch* dims (none for scalars).
@@ -81,6 +94,16 @@ class Coupling(ABC):
     def transport(self, fn: Any, value: Tensor, other: Any, uniform: Tensor | None = None) -> Tensor:
         """The value in the world of ``other`` of a unit that had ``value`` in the world of ``fn``."""
         return self.push(other, self.abduct(fn, value, uniform))
+
+    # -- laws of one number only -------------------------------------------------------------------------------------
+
+    def tail(self, fn: Any, value: Tensor) -> Tensor:
+        """Signed log tail (:mod:`pcm.couplings.tail`) of ``P(X <= value)``; the broadcast shape."""
+        raise TypeError(f"{type(self).__name__} has no distribution function")
+
+    def quantile(self, fn: Any, at: Tensor) -> Tensor:
+        """Smallest value whose tail is at least ``at``; the broadcast shape."""
+        raise TypeError(f"{type(self).__name__} has no quantile function")
 
     # -- discrete couplings only ---------------------------------------------------------------------------------
 

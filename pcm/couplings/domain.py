@@ -73,8 +73,22 @@ class Domain:
         return 0 if self.simple else self.constraint.event_dim
 
 
+_known: dict[tuple[int, bool], tuple[Any, Domain]] = {}
+"""Domains of constraints with constant bounds, most of which are torch's own singletons."""
+
+
 def read(constraint: Any, infinite: bool = False) -> Domain:
     """The domain of a constraint; of a dependent one (it has no bounds yet) the finite reals."""
+    known = _known.get((id(constraint), infinite))
+    if known is not None and known[0] is constraint:
+        return known[1]
+    domain = _read(constraint, infinite)
+    if not isinstance(domain.low, Tensor) and not isinstance(domain.high, Tensor) and len(_known) < 256:
+        _known[id(constraint), infinite] = constraint, domain
+    return domain
+
+
+def _read(constraint: Any, infinite: bool) -> Domain:
     while isinstance(constraint, constraints.independent):
         constraint = constraint.base_constraint
     if constraints.is_dependent(constraint) or isinstance(constraint, type(constraints.real)):
@@ -115,10 +129,17 @@ def satisfied(domain: Domain, tensor: Tensor) -> bool:
         above = low > least if domain.open_low else low >= least
         below = high < most if domain.open_high else high <= most
         if above and below:
-            return not domain.integer or not tensor.is_floating_point() or bool((tensor == tensor.floor()).all())
+            return not domain.integer or not tensor.is_floating_point() or _whole(tensor, low, high)
         if not isinstance(domain.low, Tensor) and not isinstance(domain.high, Tensor):
             return False
     return not bool(offending(domain, tensor).any())
+
+
+def _whole(tensor: Tensor, low: float, high: float) -> bool:
+    """Whether all are whole numbers; of numbers in [0, 1] that is when their squares sum to the same (no temporary)."""
+    if low >= 0.0 and high <= 1.0 and tensor.dim() == 1 and tensor.is_contiguous() and tensor.dtype == torch.float64:
+        return bool(torch.dot(tensor, tensor) == tensor.sum())
+    return bool((tensor == tensor.floor()).all())
 
 
 def offending(domain: Domain, tensor: Tensor) -> Tensor:

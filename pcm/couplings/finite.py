@@ -39,6 +39,7 @@ FINITE: tuple[type, ...] = (
     torch.distributions.Bernoulli,
     torch.distributions.Binomial,
     dist.OrderedLogistic,
+    dist.BetaBinomial,
 )
 
 
@@ -57,7 +58,7 @@ def size(fn: Any) -> int | None:
     """Number of outcomes K, or None where it is not one finite number."""
     if isinstance(fn, torch.distributions.Bernoulli):
         return 2
-    if isinstance(fn, torch.distributions.Binomial):
+    if isinstance(fn, torch.distributions.Binomial | dist.BetaBinomial):
         count = constant_count(fn)
         return None if count is None else count + 1
     return log_probabilities(fn).shape[-1]
@@ -69,7 +70,7 @@ def log_table(fn: Any) -> Tensor:
     Raises
     ------
     CouplingError
-        Of a Binomial whose ``total_count`` differs between units: the table would not be one shape.
+        Of a Binomial or BetaBinomial whose ``total_count`` differs between units: the table would not be one shape.
     """
     if isinstance(fn, torch.distributions.Bernoulli):
         if given_logits(fn):
@@ -79,6 +80,8 @@ def log_table(fn: Any) -> Tensor:
         return torch.stack([torch.log1p(-probs), torch.log(probs)], -1)
     if isinstance(fn, torch.distributions.Binomial):
         return _binomial_table(fn)
+    if isinstance(fn, dist.BetaBinomial):
+        return _beta_binomial_table(fn)
     if isinstance(fn, dist.OrderedLogistic):
         return _ordered_table(fn)
     return compact_batch(log_probabilities(fn))
@@ -97,6 +100,8 @@ def outcomes(fn: Any, code: Tensor) -> Tensor:
         return (code.unsqueeze(-1) == kinds).to(probabilities.dtype)
     if isinstance(fn, torch.distributions.Bernoulli | torch.distributions.Binomial):
         return code.to((fn.logits if given_logits(fn) else fn.probs).dtype)
+    if isinstance(fn, dist.BetaBinomial):
+        return code.to(fn.concentration1.dtype)
     return code
 
 
@@ -127,14 +132,31 @@ def _one_hot(fn: Any) -> bool:
     return isinstance(fn, torch.distributions.OneHotCategorical)
 
 
-def _binomial_table(fn: Any) -> Tensor:
+def _known_count(fn: Any) -> int:
     count = constant_count(fn)
     if count is None:
+        family = type(fn).__name__
+        instead = "use the 'monotone' coupling, or" if family == "Binomial" else "use"
         raise CouplingError(
-            "a Binomial was asked for a table of its outcomes, and its total_count differs between units or cannot be "
-            "read here; use the 'monotone' coupling, or one total_count for all units.",
-            family="Binomial",
+            f"a {family} was asked for a table of its outcomes, and its total_count differs between units or cannot "
+            f"be read here; {instead} one total_count for all units.",
+            family=family,
         )
+    return count
+
+
+def _beta_binomial_table(fn: Any) -> Tensor:
+    count = _known_count(fn)
+    a, b = compact(fn.concentration1).unsqueeze(-1), compact(fn.concentration0).unsqueeze(-1)
+    k = torch.arange(count + 1, dtype=a.dtype, device=a.device)
+    n = k[-1]
+    choose = torch.lgamma(n + 1) - torch.lgamma(k + 1) - torch.lgamma(n - k + 1)
+    rising = torch.lgamma(a + k) + torch.lgamma(b + n - k) - torch.lgamma(a + b + n)
+    return choose + rising + torch.lgamma(a + b) - torch.lgamma(a) - torch.lgamma(b)
+
+
+def _binomial_table(fn: Any) -> Tensor:
+    count = _known_count(fn)
     odds = compact(logit(fn)).unsqueeze(-1)
     k = torch.arange(count + 1, dtype=odds.dtype, device=odds.device)
     n = k[-1]

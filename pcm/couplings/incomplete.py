@@ -25,7 +25,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-__all__ = ["beta_quantile", "beta_tail", "gamma_quantile", "gamma_tail", "student_quantile"]
+__all__ = [
+    "beta_quantile",
+    "beta_quantile_log",
+    "beta_tail",
+    "gamma_quantile",
+    "gamma_tail",
+    "normal_quantile",
+    "student_quantile",
+]
 
 Array = NDArray[np.float64]
 
@@ -111,6 +119,22 @@ def beta_quantile(t: Array, a: Array, b: Array) -> Array:
     if far.any():
         x[far] = 1.0 - _beta_lower_quantile(-t[far], b[far], a[far])
     return np.clip(x, _TINY, 1.0 - np.finfo(np.float64).epsneg)
+
+
+def beta_quantile_log(t: Array, a: Array, b: Array) -> Array:
+    """Signed logarithm of the beta quantile ``p``: ``log p`` up to 1/2, above it ``-log(1 - p)``; one shape."""
+    x = _beta_lower_quantile(t, a, b)
+    log = np.log(x)
+    far = x > 0.5
+    if far.any():
+        log[far] = -np.log(np.minimum(_beta_lower_quantile(-t[far], b[far], a[far]), 0.5))
+    return log
+
+
+def normal_quantile(t: Array) -> Array:
+    """Standard normal quantile at signed log tail ``t``."""
+    x = special.ndtri_exp(-np.abs(t))
+    return np.where(t > 0, -x, x)
 
 
 def student_quantile(t: Array, df: Array) -> Array:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, final
 
+import pyro.distributions as dist
 import torch
 from torch import Tensor
 
@@ -35,6 +36,7 @@ class Independent(Coupling):
         self.inner = inner
         self._family = family
         self._finite = issubclass(family, FINITE)
+        self._others: dict[Coupling, Independent] = {}
 
     @property
     def families(self) -> tuple[type, ...]:
@@ -45,6 +47,13 @@ class Independent(Coupling):
     def discrete(self) -> bool:
         """As of the default coupling."""
         return self.inner.discrete
+
+    def specialised(self, fn: Any) -> Coupling:
+        """Of the default coupling's own specialisation."""
+        inner = self.inner.specialised(fn)
+        if inner is self.inner:
+            return self
+        return self._others.setdefault(inner, Independent(inner, self._family))
 
     def validate(self, fn: Any, site: str | None = None) -> None:
         """As of the default coupling."""
@@ -90,13 +99,19 @@ class Independent(Coupling):
 
     def expectation(self, fn: Any, value: Tensor, other: Any) -> Tensor:
         """``E[x']``; shape of the value."""
-        mean = other.mean if not self._finite else torch.exp(log_table(other)) @ _numbers(other)
+        mean = torch.exp(log_table(other)) @ _numbers(other) if self._finite else _mean(other)
         return mean.expand(torch.broadcast_shapes(mean.shape, value.shape))
 
 
 def _batch(fn: Any, value: Tensor, table: Tensor) -> torch.Size:
     shape = value.shape[:-1] if isinstance(fn, torch.distributions.OneHotCategorical) else value.shape
     return torch.broadcast_shapes(shape, table.shape[:-1])
+
+
+def _mean(other: Any) -> Tensor:
+    if isinstance(other, dist.MaskedMixture):  # Pyro's own writes in place, which vmap refuses
+        return torch.where(other.mask, other.component1.mean, other.component0.mean)
+    return other.mean
 
 
 def _numbers(other: Any) -> Tensor:

@@ -25,6 +25,8 @@ from torch import Tensor
 
 from pcm.couplings.coupling import Coupling
 from pcm.couplings.parameters import compact, identical, plain
+from pcm.couplings.special import normal_quantile
+from pcm.couplings.tail import from_hazard, from_logit, from_probabilities, hazard, to_cdf
 
 __all__ = [
     "CauchyCoupling",
@@ -48,6 +50,16 @@ class LocationScale(Coupling):
     def standard(uniform: Tensor) -> Tensor:
         """Quantile function of the standard law, accurate in both tails; same shape."""
 
+    @staticmethod
+    @abstractmethod
+    def standard_tail(z: Tensor) -> Tensor:
+        """Signed log tail of the standard law at ``z``; same shape."""
+
+    @staticmethod
+    @abstractmethod
+    def standard_quantile(tail: Tensor) -> Tensor:
+        """The inverse of :meth:`standard_tail`; same shape."""
+
     def location(self, fn: Any) -> Tensor:
         """``loc``; shape (batch), compact."""
         return compact(fn.loc)
@@ -68,6 +80,14 @@ class LocationScale(Coupling):
     def fresh(self, fn: Any, uniform: Tensor) -> Tensor:
         """The standard law's quantile."""
         return self.standard(uniform)
+
+    def tail(self, fn: Any, value: Tensor) -> Tensor:
+        """Tail of the standard law at the noise."""
+        return self.standard_tail(self.abduct(fn, value))
+
+    def quantile(self, fn: Any, at: Tensor) -> Tensor:
+        """Value of the standard law's quantile."""
+        return self.push(fn, self.standard_quantile(at))
 
     def transport(self, fn: Any, value: Tensor, other: Any, uniform: Tensor | None = None) -> Tensor:
         """``value + (loc' - loc) + (value - loc)(scale' / scale - 1)``."""
@@ -99,6 +119,17 @@ class NormalCoupling(LocationScale):
         """Standard normal quantile."""
         return torch.special.ndtri(uniform)
 
+    @staticmethod
+    def standard_tail(z: Tensor) -> Tensor:
+        """``log Phi(-|z|)`` with the sign of ``z``."""
+        log = torch.special.log_ndtr(-z.abs())
+        return torch.where(z > 0, -log, log)
+
+    @staticmethod
+    def standard_quantile(tail: Tensor) -> Tensor:
+        """Standard normal quantile."""
+        return normal_quantile(tail)
+
 
 @final
 class CauchyCoupling(LocationScale):
@@ -114,6 +145,18 @@ class CauchyCoupling(LocationScale):
         cotangent = 1.0 / torch.tan(math.pi * torch.where(lower, uniform, 1.0 - uniform))
         return torch.where(lower, -cotangent, cotangent)
 
+    @staticmethod
+    def standard_tail(z: Tensor) -> Tensor:
+        """``log(acot |z| / pi)`` with the sign of ``z``."""
+        log = torch.log(torch.atan2(torch.ones_like(z), z.abs()) / math.pi)
+        return torch.where(z > 0, -log, log)
+
+    @staticmethod
+    def standard_quantile(tail: Tensor) -> Tensor:
+        """``cot(pi e^-|t|)`` with the sign of ``t``."""
+        cotangent = 1.0 / torch.tan(math.pi * torch.exp(-tail.abs()))
+        return torch.where(tail > 0, cotangent, -cotangent)
+
 
 @final
 class LaplaceCoupling(LocationScale):
@@ -128,6 +171,16 @@ class LaplaceCoupling(LocationScale):
         log = torch.log(2.0 * torch.where(lower, uniform, 1.0 - uniform))
         return torch.where(lower, log, -log)
 
+    @staticmethod
+    def standard_tail(z: Tensor) -> Tensor:
+        """``z`` moved away from 0 by ``log 2``."""
+        return torch.where(z > 0, z + math.log(2.0), z - math.log(2.0))
+
+    @staticmethod
+    def standard_quantile(tail: Tensor) -> Tensor:
+        """``t`` moved towards 0 by ``log 2``."""
+        return torch.where(tail > 0, tail - math.log(2.0), tail + math.log(2.0))
+
 
 @final
 class GumbelCoupling(LocationScale):
@@ -139,6 +192,16 @@ class GumbelCoupling(LocationScale):
     def standard(uniform: Tensor) -> Tensor:
         """``-log(-log u)``."""
         return -torch.log(-torch.log(uniform))
+
+    @staticmethod
+    def standard_tail(z: Tensor) -> Tensor:
+        """Mirror of the tail at hazard ``e^-z``."""
+        return -from_hazard(torch.exp(-z))
+
+    @staticmethod
+    def standard_quantile(tail: Tensor) -> Tensor:
+        """``-log`` of the mirrored tail's hazard."""
+        return -torch.log(hazard(-tail))
 
 
 @final
@@ -152,6 +215,17 @@ class LogisticCoupling(LocationScale):
         """``log(u / (1 - u))``."""
         return torch.log(uniform) - torch.log1p(-uniform)
 
+    @staticmethod
+    def standard_tail(z: Tensor) -> Tensor:
+        """Tail of ``sigmoid(z)``."""
+        return from_logit(z)
+
+    @staticmethod
+    def standard_quantile(tail: Tensor) -> Tensor:
+        """``log u - log(1 - u)``."""
+        size = tail.abs() + torch.log1p(-torch.exp(-tail.abs()))
+        return torch.where(tail > 0, size, -size)
+
 
 @final
 class UniformCoupling(LocationScale):
@@ -163,6 +237,17 @@ class UniformCoupling(LocationScale):
     def standard(uniform: Tensor) -> Tensor:
         """``u``."""
         return uniform
+
+    @staticmethod
+    def standard_tail(z: Tensor) -> Tensor:
+        """Tail of ``z``, 0 below 0 and 1 above 1."""
+        inside = torch.clamp(z, 0.0, 1.0)
+        return from_probabilities(inside, 1.0 - inside)
+
+    @staticmethod
+    def standard_quantile(tail: Tensor) -> Tensor:
+        """``u``."""
+        return to_cdf(tail)
 
     def location(self, fn: Any) -> Tensor:
         """``loc``; shape (batch), compact."""

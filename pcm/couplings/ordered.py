@@ -1,7 +1,7 @@
-"""Categorical, OneHotCategorical, OrderedLogistic, monotone: the quantile coupling over a finite table.
+"""Categorical, OneHotCategorical, OrderedLogistic, BetaBinomial, monotone: the quantile coupling over a finite table.
 
 Codes are taken in order: outcome k is reached where the noise ``u`` lies in ``(F(k - 1), F(k)]``. Right for ordered
-outcomes (the default of OrderedLogistic); of an unordered categorical it is a choice (its default is Gumbel-max).
+outcomes (the default of OrderedLogistic and BetaBinomial); of an unordered categorical it is a choice (its default is Gumbel-max).
 Noise is a signed log tail; an outcome strictly inside with less than about 1e-16 of probability, so that the two ends
 of its interval are one number, cannot be told from its neighbour.
 
@@ -33,7 +33,12 @@ class OrderedCoupling(Coupling):
     """Quantile coupling over the codes 0..K-1; noise is shaped like the code."""
 
     name: ClassVar[str] = "monotone"
-    families = (torch.distributions.Categorical, torch.distributions.OneHotCategorical, dist.OrderedLogistic)
+    families = (
+        torch.distributions.Categorical,
+        torch.distributions.OneHotCategorical,
+        dist.OrderedLogistic,
+        dist.BetaBinomial,
+    )
     discrete: ClassVar[bool] = True
 
     def push(self, fn: Any, noise: Tensor) -> Tensor:

@@ -30,13 +30,17 @@ from typing import Any, ClassVar, final
 import torch
 from torch import Tensor
 
+from pcm.couplings import tail
 from pcm.couplings.coupling import Coupling
+from pcm.couplings.location_scale import NormalCoupling
 from pcm.couplings.parameters import compact
+from pcm.couplings.special import normal_quantile
 
 __all__ = [
     "ExponentialCoupling",
     "HalfCauchyCoupling",
     "HalfNormalCoupling",
+    "Hazard",
     "KumaraswamyCoupling",
     "LogNormalCoupling",
     "ParetoCoupling",
@@ -54,6 +58,24 @@ class Scale(Coupling):
     @abstractmethod
     def standard(uniform: Tensor) -> Tensor:
         """Quantile function of the standard law, accurate in both tails; same shape."""
+
+    @staticmethod
+    @abstractmethod
+    def standard_tail(z: Tensor) -> Tensor:
+        """Signed log tail of the standard law at ``z``; same shape."""
+
+    @staticmethod
+    @abstractmethod
+    def standard_quantile(at: Tensor) -> Tensor:
+        """The inverse of :meth:`standard_tail`; same shape."""
+
+    def tail(self, fn: Any, value: Tensor) -> Tensor:
+        """Tail of the standard law at the noise."""
+        return self.standard_tail(self.abduct(fn, value))
+
+    def quantile(self, fn: Any, at: Tensor) -> Tensor:
+        """Value of the standard law's quantile."""
+        return self.push(fn, self.standard_quantile(at))
 
     def push(self, fn: Any, noise: Tensor) -> Tensor:
         """``scale * noise``."""
@@ -73,11 +95,28 @@ class Scale(Coupling):
         return value * (compact(other.scale) / compact(fn.scale))
 
 
-@final
-class ExponentialCoupling(Coupling):
-    """Exponential: ``x = z / rate``, ``z ~ Exponential(1)``."""
+class Hazard(Coupling):
+    """Increasing maps of ``z ~ Exponential(1)``, which is the hazard ``-log(1 - u)``."""
 
     name: ClassVar[str] = "monotone"
+
+    def fresh(self, fn: Any, uniform: Tensor) -> Tensor:
+        """``-log(1 - uniform)``."""
+        return -torch.log1p(-uniform)
+
+    def tail(self, fn: Any, value: Tensor) -> Tensor:
+        """Tail at the hazard."""
+        return tail.from_hazard(self.abduct(fn, value))
+
+    def quantile(self, fn: Any, at: Tensor) -> Tensor:
+        """Value of the hazard of the tail."""
+        return self.push(fn, tail.hazard(at))
+
+
+@final
+class ExponentialCoupling(Hazard):
+    """Exponential: ``x = z / rate``, ``z ~ Exponential(1)``."""
+
     families = (torch.distributions.Exponential,)
 
     def push(self, fn: Any, noise: Tensor) -> Tensor:
@@ -88,10 +127,6 @@ class ExponentialCoupling(Coupling):
     def abduct(self, fn: Any, value: Tensor, uniform: Tensor | None = None) -> Tensor:
         """``value * rate``."""
         return value * compact(fn.rate)
-
-    def fresh(self, fn: Any, uniform: Tensor) -> Tensor:
-        """``-log(1 - uniform)``."""
-        return _unit_exponential(uniform)
 
     def transport(self, fn: Any, value: Tensor, other: Any, uniform: Tensor | None = None) -> Tensor:
         """``value * (rate / rate')``."""
@@ -111,6 +146,18 @@ class HalfNormalCoupling(Scale):
         near = math.sqrt(2.0) * torch.erfinv(torch.where(upper, 0.5, uniform))
         return torch.where(upper, -torch.special.ndtri((1.0 - uniform) / 2.0), near)
 
+    @staticmethod
+    def standard_tail(z: Tensor) -> Tensor:
+        """From ``erf(z / sqrt(2))`` and ``2 Phi(-z)``."""
+        return tail.from_logs(torch.log(torch.erf(z / math.sqrt(2.0))), math.log(2.0) + torch.special.log_ndtr(-z))
+
+    @staticmethod
+    def standard_quantile(at: Tensor) -> Tensor:
+        """``sqrt(2) erfinv(u)``, in the upper tail the normal quantile at half of ``1 - u``."""
+        upper = at > 0
+        near = math.sqrt(2.0) * torch.erfinv(torch.where(upper, 0.5, torch.exp(-at.abs())))
+        return torch.where(upper, normal_quantile(at.abs() + math.log(2.0)), near)
+
 
 @final
 class HalfCauchyCoupling(Scale):
@@ -124,6 +171,18 @@ class HalfCauchyCoupling(Scale):
         upper = uniform > 0.5
         tangent = torch.tan(0.5 * math.pi * torch.where(upper, 1.0 - uniform, uniform))
         return torch.where(upper, 1.0 / tangent, tangent)
+
+    @staticmethod
+    def standard_tail(z: Tensor) -> Tensor:
+        """From ``2 atan(z) / pi`` and ``2 acot(z) / pi``."""
+        one = torch.ones_like(z)
+        return tail.from_probabilities(2.0 / math.pi * torch.atan(z), 2.0 / math.pi * torch.atan2(one, z))
+
+    @staticmethod
+    def standard_quantile(at: Tensor) -> Tensor:
+        """``tan(pi u / 2)``, in the upper tail ``1 / tan(pi (1 - u) / 2)``."""
+        tangent = torch.tan(0.5 * math.pi * torch.exp(-at.abs()))
+        return torch.where(at > 0, 1.0 / tangent, tangent)
 
 
 @final
@@ -146,6 +205,14 @@ class LogNormalCoupling(Coupling):
         """Standard normal quantile."""
         return torch.special.ndtri(uniform)
 
+    def tail(self, fn: Any, value: Tensor) -> Tensor:
+        """Tail of the normal law at the noise."""
+        return NormalCoupling.standard_tail(self.abduct(fn, value))
+
+    def quantile(self, fn: Any, at: Tensor) -> Tensor:
+        """Value of the normal law's quantile."""
+        return self.push(fn, normal_quantile(at))
+
     def transport(self, fn: Any, value: Tensor, other: Any, uniform: Tensor | None = None) -> Tensor:
         """``value * exp((loc' - loc) + (log value - loc)(scale' / scale - 1))``."""
         loc, stretch = compact(fn.loc), compact(other.scale) / compact(fn.scale) - 1.0
@@ -153,10 +220,9 @@ class LogNormalCoupling(Coupling):
 
 
 @final
-class WeibullCoupling(Coupling):
+class WeibullCoupling(Hazard):
     """Weibull: ``x = scale * z^(1 / concentration)``, ``z ~ Exponential(1)``."""
 
-    name: ClassVar[str] = "monotone"
     families = (torch.distributions.Weibull,)
 
     def push(self, fn: Any, noise: Tensor) -> Tensor:
@@ -168,10 +234,6 @@ class WeibullCoupling(Coupling):
         """``(value / scale)^concentration``."""
         return (value / compact(fn.scale)) ** compact(fn.concentration)
 
-    def fresh(self, fn: Any, uniform: Tensor) -> Tensor:
-        """``-log(1 - uniform)``."""
-        return _unit_exponential(uniform)
-
     def transport(self, fn: Any, value: Tensor, other: Any, uniform: Tensor | None = None) -> Tensor:
         """``value * (scale' / scale) * (value / scale)^(k / k' - 1)``."""
         power = compact(fn.concentration) / compact(other.concentration) - 1.0
@@ -179,10 +241,9 @@ class WeibullCoupling(Coupling):
 
 
 @final
-class ParetoCoupling(Coupling):
+class ParetoCoupling(Hazard):
     """Pareto: ``x = scale * exp(z / alpha)``, ``z ~ Exponential(1)``."""
 
-    name: ClassVar[str] = "monotone"
     families = (torch.distributions.Pareto,)
 
     def push(self, fn: Any, noise: Tensor) -> Tensor:
@@ -196,10 +257,6 @@ class ParetoCoupling(Coupling):
         # the difference is exact near the scale, where a quotient would round the excess away
         return compact(fn.alpha) * torch.log1p((value - scale) / scale)
 
-    def fresh(self, fn: Any, uniform: Tensor) -> Tensor:
-        """``-log(1 - uniform)``."""
-        return _unit_exponential(uniform)
-
     def transport(self, fn: Any, value: Tensor, other: Any, uniform: Tensor | None = None) -> Tensor:
         """``value * (scale' / scale) * (value / scale)^(alpha / alpha' - 1)``."""
         power = compact(fn.alpha) / compact(other.alpha) - 1.0
@@ -207,10 +264,9 @@ class ParetoCoupling(Coupling):
 
 
 @final
-class KumaraswamyCoupling(Coupling):
+class KumaraswamyCoupling(Hazard):
     """Kumaraswamy: ``x = (1 - exp(-z / b))^(1 / a)``, ``z ~ Exponential(1)``, ``a, b`` the concentrations 1 and 0."""
 
-    name: ClassVar[str] = "monotone"
     families = (torch.distributions.Kumaraswamy,)
 
     def push(self, fn: Any, noise: Tensor) -> Tensor:
@@ -222,19 +278,11 @@ class KumaraswamyCoupling(Coupling):
         """``-b * log(1 - value^a)``."""
         return -compact(fn.concentration0) * _log_one_minus_exp(compact(fn.concentration1) * torch.log(value))
 
-    def fresh(self, fn: Any, uniform: Tensor) -> Tensor:
-        """``-log(1 - uniform)``."""
-        return _unit_exponential(uniform)
-
     def transport(self, fn: Any, value: Tensor, other: Any, uniform: Tensor | None = None) -> Tensor:
         """Through the noise; ``value`` itself where the parameters agree."""
         a, b = compact(fn.concentration1), compact(fn.concentration0)
         same = (a == compact(other.concentration1)) & (b == compact(other.concentration0))
         return torch.where(same, value, self.push(other, self.abduct(fn, value)))
-
-
-def _unit_exponential(uniform: Tensor) -> Tensor:
-    return -torch.log1p(-uniform)
 
 
 def _stretch(value: Tensor, scale: Tensor, new_scale: Tensor, power: Tensor) -> Tensor:

@@ -25,14 +25,31 @@ from pcm.couplings.location_scale import shift_scale
 from pcm.couplings.parameters import compact, identical
 from pcm.couplings.special import beta_quantile, beta_tail, gamma_quantile, gamma_tail, student_quantile
 
-__all__ = ["BetaCoupling", "GammaCoupling", "InverseGammaCoupling", "StudentTCoupling"]
+__all__ = ["BetaCoupling", "GammaCoupling", "InverseGammaCoupling", "Quantile", "StudentTCoupling"]
+
+
+class Quantile(Coupling):
+    """Couplings whose noise is the signed log tail of the value itself."""
+
+    name: ClassVar[str] = "monotone"
+
+    def fresh(self, fn: Any, uniform: Tensor) -> Tensor:
+        """Tail of the uniform."""
+        return tail.from_uniform(uniform)
+
+    def tail(self, fn: Any, value: Tensor) -> Tensor:
+        """The noise."""
+        return self.abduct(fn, value)
+
+    def quantile(self, fn: Any, at: Tensor) -> Tensor:
+        """The value of the noise."""
+        return self.push(fn, at)
 
 
 @final
-class GammaCoupling(Coupling):
+class GammaCoupling(Quantile):
     """Gamma and chi-square: ``x = P^-1(concentration, u) / rate``."""
 
-    name: ClassVar[str] = "monotone"
     families = (torch.distributions.Gamma, torch.distributions.Chi2)
 
     def push(self, fn: Any, noise: Tensor) -> Tensor:
@@ -44,10 +61,6 @@ class GammaCoupling(Coupling):
         """Tail of ``P(concentration, rate * value)``."""
         return gamma_tail(value * compact(fn.rate), compact(fn.concentration))
 
-    def fresh(self, fn: Any, uniform: Tensor) -> Tensor:
-        """Tail of the uniform."""
-        return tail.from_uniform(uniform)
-
     def transport(self, fn: Any, value: Tensor, other: Any, uniform: Tensor | None = None) -> Tensor:
         """``value * (rate / rate')`` where the concentrations agree, else through the quantile."""
         old, new = compact(fn.concentration), compact(other.concentration)
@@ -58,10 +71,9 @@ class GammaCoupling(Coupling):
 
 
 @final
-class InverseGammaCoupling(Coupling):
+class InverseGammaCoupling(Quantile):
     """Inverse gamma: ``x = rate / P^-1(concentration, 1 - u)``, increasing in ``u``."""
 
-    name: ClassVar[str] = "monotone"
     families = (torch.distributions.InverseGamma,)
 
     def push(self, fn: Any, noise: Tensor) -> Tensor:
@@ -73,10 +85,6 @@ class InverseGammaCoupling(Coupling):
         """Tail of ``1 - P(concentration, rate / value)``."""
         return -gamma_tail(compact(fn.rate) / value, compact(fn.concentration))
 
-    def fresh(self, fn: Any, uniform: Tensor) -> Tensor:
-        """Tail of the uniform."""
-        return tail.from_uniform(uniform)
-
     def transport(self, fn: Any, value: Tensor, other: Any, uniform: Tensor | None = None) -> Tensor:
         """``value * (rate' / rate)`` where the concentrations agree, else through the quantile."""
         old, new = compact(fn.concentration), compact(other.concentration)
@@ -87,10 +95,9 @@ class InverseGammaCoupling(Coupling):
 
 
 @final
-class BetaCoupling(Coupling):
+class BetaCoupling(Quantile):
     """Beta: ``x = I^-1(u; concentration1, concentration0)``."""
 
-    name: ClassVar[str] = "monotone"
     families = (torch.distributions.Beta,)
 
     def push(self, fn: Any, noise: Tensor) -> Tensor:
@@ -102,10 +109,6 @@ class BetaCoupling(Coupling):
         """Tail of ``I_value(concentration1, concentration0)``."""
         return beta_tail(value, 1.0 - value, compact(fn.concentration1), compact(fn.concentration0))
 
-    def fresh(self, fn: Any, uniform: Tensor) -> Tensor:
-        """Tail of the uniform."""
-        return tail.from_uniform(uniform)
-
     def transport(self, fn: Any, value: Tensor, other: Any, uniform: Tensor | None = None) -> Tensor:
         """Through the quantile; ``value`` itself where the parameters agree."""
         a, b = compact(fn.concentration1), compact(fn.concentration0)
@@ -116,10 +119,9 @@ class BetaCoupling(Coupling):
 
 
 @final
-class StudentTCoupling(Coupling):
+class StudentTCoupling(Quantile):
     """Student's t: ``x = loc + scale * T^-1(u; df)``."""
 
-    name: ClassVar[str] = "monotone"
     families = (torch.distributions.StudentT,)
 
     def push(self, fn: Any, noise: Tensor) -> Tensor:
@@ -131,10 +133,6 @@ class StudentTCoupling(Coupling):
         """Tail of the standardised value."""
         df, z = compact(fn.df), (value - compact(fn.loc)) / compact(fn.scale)
         return _student_tail(z, df)
-
-    def fresh(self, fn: Any, uniform: Tensor) -> Tensor:
-        """Tail of the uniform."""
-        return tail.from_uniform(uniform)
 
     def transport(self, fn: Any, value: Tensor, other: Any, uniform: Tensor | None = None) -> Tensor:
         """Location-scale where the degrees of freedom agree, else through the quantile."""

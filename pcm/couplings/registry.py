@@ -122,6 +122,7 @@ def resolve(fn: Any, override: str | None = None, site: str | None = None) -> tu
                 known=list(known),
             )
         coupling = known[override]
+    coupling = coupling.specialised(fn)
     coupling.validate(fn, site)
     return coupling, fn
 
@@ -159,12 +160,21 @@ def _advice(name: str) -> str:
         return "pyro.factor is a soft condition, not a mechanism: write the evidence as an observed site."
     if "Mixture" in name:
         return (
-            "Write the component as a Categorical site of its own, and the value as a site whose parameters it picks."
+            "Use MixtureSameFamily, or write the component as a Categorical site of its own, and the value as a site "
+            "whose parameters it picks."
         )
-    if name.startswith("ZeroInflated"):
-        return "Write the gate as a Bernoulli site of its own, and the value as the count times the gate."
-    if "Dirichlet" in name:
-        return "Write it as Gamma sites divided by their sum (pyro.deterministic)."
+    if "Multinomial" in name:
+        return (
+            "Write it as a chain of Binomial sites: each category's count out of what the categories before it left"
+            + (" (with probabilities from a Dirichlet site)." if "Dirichlet" in name else ".")
+        )
+    if "VonMises" in name or name in ("ProjectedNormal", "SineSkewed"):
+        return (
+            "A direction has no order, so it has no quantile that does not depend on where the circle is cut. Write it "
+            "as two Normal sites and their angle (pyro.deterministic with torch.atan2), or as an angle on the line "
+            "whose 0 you choose (Normal, Truncated), or register a coupling with a cut of your own "
+            "(pcm.couplings.register)."
+        )
     return (
         "Write it as a transform of supported sites (pyro.deterministic, TransformedDistribution), or give the class "
         "a coupling with pcm.couplings.register."

@@ -8,7 +8,9 @@ torch has no inverse of the incomplete gamma and beta functions. Here they work 
 ``gamma_quantile(t, a)``                     its inverse in ``x``
 ``beta_tail(p, q, a, b)``                    tail of ``I_p(a, b)``, with ``q = 1 - p`` given apart
 ``beta_quantile(t, a, b)``                   its inverse in ``p``
+``beta_quantile_log(t, a, b)``               the same as the signed logarithm of ``p`` or ``1 - p``, either accurate
 ``student_quantile(t, df)``                  standard Student's t quantile
+``normal_quantile(t)``                       standard normal quantile
 ``poisson_quantile(t, rate)``                smallest count whose tail is at least ``t``
 ``binomial_quantile(t, n, p, q)``            the same for the binomial
 ``negative_binomial_quantile(t, r, p, q)``   the same for the negative binomial
@@ -27,6 +29,7 @@ in ``p`` is the total one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -39,11 +42,13 @@ from pcm.couplings import incomplete, search
 
 __all__ = [
     "beta_quantile",
+    "beta_quantile_log",
     "beta_tail",
     "binomial_quantile",
     "gamma_quantile",
     "gamma_tail",
     "negative_binomial_quantile",
+    "normal_quantile",
     "poisson_quantile",
     "student_quantile",
 ]
@@ -67,6 +72,16 @@ def beta_tail(p: Tensor, q: Tensor, a: Tensor, b: Tensor) -> Tensor:
 def beta_quantile(t: Tensor, a: Tensor, b: Tensor) -> Tensor:
     """``p`` with ``beta_tail(p, 1 - p, a, b) = t``; the broadcast shape."""
     return _beta_quantile(t, a, b)
+
+
+def beta_quantile_log(t: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """Signed log tail ``log p`` or ``-log(1 - p)`` of the beta quantile ``p``; the broadcast shape."""
+    return _beta_quantile_log(t, a, b)
+
+
+def normal_quantile(t: Tensor) -> Tensor:
+    """Standard normal quantile at signed log tail ``t``; same shape."""
+    return _normal_quantile(t)
 
 
 def student_quantile(t: Tensor, df: Tensor) -> Tensor:
@@ -217,6 +232,20 @@ def _beta_quantile_partials(p: Tensor, needed: Any, t: Tensor, a: Tensor, b: Ten
     return 1.0 / slope, in_a, in_b
 
 
+def _beta_quantile_log_partials(s: Tensor, needed: Any, t: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor | None, ...]:
+    small = torch.exp(-s.abs())
+    lower = s < 0
+    p, q = torch.where(lower, small, 1.0 - small), torch.where(lower, 1.0 - small, small)
+    slope = _beta_slope(p, q, a, b, t) * small
+    in_a = -_tail_partial(lambda a: beta_tail(p, q, a, b), a, t) / slope if needed[1] else None
+    in_b = -_tail_partial(lambda b: beta_tail(p, q, a, b), b, t) / slope if needed[2] else None
+    return 1.0 / slope, in_a, in_b
+
+
+def _normal_quantile_partials(x: Tensor, needed: Any, t: Tensor) -> tuple[Tensor | None, ...]:
+    return (torch.exp(0.5 * x * x - t.abs()) * math.sqrt(2.0 * math.pi),)
+
+
 def _student_quantile_partials(x: Tensor, needed: Any, t: Tensor, df: Tensor) -> tuple[Tensor | None, ...]:
     return 1.0 / _student_slope(x, df, t), _partial(lambda df: student_quantile(t, df), df) if needed[1] else None
 
@@ -228,6 +257,10 @@ _beta_quantile = _differentiable(_define("beta_quantile", incomplete.beta_quanti
 _student_quantile = _differentiable(
     _define("student_quantile", incomplete.student_quantile, "t df"), _student_quantile_partials
 )
+_beta_quantile_log = _differentiable(
+    _define("beta_quantile_log", incomplete.beta_quantile_log, "t a b"), _beta_quantile_log_partials
+)
+_normal_quantile = _differentiable(_define("normal_quantile", incomplete.normal_quantile, "t"), _normal_quantile_partials)
 _poisson_quantile = _define("poisson_quantile", search.poisson_quantile, "t rate")
 _binomial_quantile = _define("binomial_quantile", search.binomial_quantile, "t n p q")
 _negative_binomial_quantile = _define("negative_binomial_quantile", search.negative_binomial_quantile, "t r p q")

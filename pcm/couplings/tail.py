@@ -25,7 +25,21 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-__all__ = ["between", "from_logit", "from_probabilities", "from_uniform", "hazard", "mass", "to_cdf", "to_sf"]
+__all__ = [
+    "between",
+    "from_hazard",
+    "from_logit",
+    "from_logs",
+    "from_probabilities",
+    "from_uniform",
+    "hazard",
+    "log_cdf",
+    "log_mass",
+    "log_sf",
+    "mass",
+    "to_cdf",
+    "to_sf",
+]
 
 _LOG_2 = math.log(2.0)
 
@@ -64,6 +78,39 @@ def hazard(tail: Tensor) -> Tensor:
     """``-log(1 - u)``, the standard exponential variate at ``u``: full relative precision on (0, inf); same shape."""
     lower = tail < 0
     return torch.where(lower, -torch.log1p(-torch.exp(torch.where(lower, tail, -1.0))), tail)
+
+
+def from_hazard(hazard: Tensor) -> Tensor:
+    """Signed log tail where ``-log(1 - u)`` is ``hazard``; ``-inf`` at 0 and below; same shape."""
+    hazard = torch.clamp(hazard, min=0.0)
+    upper = hazard > _LOG_2
+    return torch.where(upper, hazard, torch.log(-torch.expm1(-torch.where(upper, 1.0, hazard))))
+
+
+def from_logs(log_cdf: Tensor, log_sf: Tensor) -> Tensor:
+    """Signed log tail from ``log u`` and ``log(1 - u)``, each accurate where it is the smaller; the broadcast shape."""
+    return torch.where(log_cdf > log_sf, -log_sf, log_cdf)
+
+
+def log_cdf(tail: Tensor) -> Tensor:
+    """``log u``; same shape."""
+    return torch.where(tail < 0, tail, torch.log1p(-torch.exp(-tail.abs())))
+
+
+def log_sf(tail: Tensor) -> Tensor:
+    """``log(1 - u)``; same shape."""
+    return log_cdf(-tail)
+
+
+def log_mass(low: Tensor, high: Tensor) -> Tensor:
+    """Logarithm of :func:`mass`, also where that underflows; ``-inf`` where the interval is empty."""
+    high = torch.maximum(low, high)
+    same_side = (low > 0) | (high < 0)
+    gap = torch.where((low == high) | ~same_side, 0.0, low - high)
+    one_sided = -torch.minimum(low.abs(), high.abs()) + torch.log(-torch.expm1(gap))
+    one_sided = torch.where(low == high, -torch.inf, one_sided)
+    outside = torch.exp(-low.abs()) + torch.exp(-high.abs())
+    return torch.where(same_side, one_sided, torch.log1p(-torch.where(same_side, 0.0, outside)))
 
 
 def mass(low: Tensor, high: Tensor) -> Tensor:

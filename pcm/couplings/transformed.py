@@ -70,6 +70,16 @@ class TransformedCoupling(Coupling):
         coupling, base = registry.resolve(fn.base_dist)
         return coupling.abduct(base, _backward(fn, value))
 
+    def tail(self, fn: Any, value: Tensor) -> Tensor:
+        """The base's tail of ``T^-1(value)``, mirrored where ``T`` decreases."""
+        coupling, base = registry.resolve(fn.base_dist)
+        return _sign(fn) * coupling.tail(base, _backward(fn, value))
+
+    def quantile(self, fn: Any, at: Tensor) -> Tensor:
+        """``T`` of the base's quantile."""
+        coupling, base = registry.resolve(fn.base_dist)
+        return _forward(fn, coupling.quantile(base, _sign(fn) * at))
+
     def fresh(self, fn: Any, uniform: Tensor) -> Tensor:
         """The base's fresh noise."""
         coupling, base = registry.resolve(fn.base_dist)
@@ -83,6 +93,14 @@ class TransformedCoupling(Coupling):
         moved = _forward(other, coupling.transport(base, inner, new_base))
         # transforms do not show their parameters; where nothing changed, both maps give one result
         return torch.where(moved == _forward(fn, inner), value, moved)
+
+
+def _sign(fn: Any) -> Any:
+    """1 where the transforms together increase, -1 where they decrease."""
+    sign: Any = 1
+    for transform in fn.transforms:
+        sign = sign * transform.sign
+    return sign
 
 
 def _forward(fn: Any, value: Tensor) -> Tensor:

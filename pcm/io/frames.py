@@ -14,6 +14,7 @@ for matrices), as one column of lists, or as an array ``[unit, event…]`` in a 
 
 from __future__ import annotations
 
+import math
 import numbers
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -280,8 +281,13 @@ def _tensor(column: Column, cells: np.ndarray, source: Source, share: bool) -> t
 
 def _all_finite(array: np.ndarray) -> bool:
     """One pass, no temporary: a sum is finite only if every term is. A sum that overflows is looked at again."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        return bool(np.isfinite(array.sum()) or np.isfinite(array).all())
+    if array.dtype == np.float64 and array.flags.c_contiguous:
+        view = array if array.flags.writeable else np.asarray(_View(array, None))
+        total = float(torch.from_numpy(view).sum())  # three times as fast as numpy's
+    else:
+        with np.errstate(over="ignore", invalid="ignore"):
+            total = float(array.sum())
+    return math.isfinite(total) or bool(np.isfinite(array).all())
 
 
 def _converted(array: np.ndarray, dtype: torch.dtype, share: bool, keep: Any) -> Tensor:

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from pcm.couplings import resolve
-from pcm.errors import CouplingError, PCMError, ProgramError, UnitMixingError, UnknownNameError
+from pcm.errors import CouplingError, PCMError, ProgramError, UnitMixingError, UnknownNameError, listed
 from pcm.graph import CausalGraph
 from pcm.program.handler import is_deterministic, units_frame
 from pcm.program.provenance import sources, tensors_of, trace
@@ -70,7 +70,10 @@ def analyse(
                 )
         provenance, notes = first.provenance()
         graph = _graph(sites, provenance, _perturbed(sites, bases))
-    return Structure(sites, parameters, graph, _parametric(sites, bases), notes)
+        for base in bases:
+            base.check_units_alone()
+        parametric = _parametric(sites, bases)
+    return Structure(sites, parameters, graph, parametric, notes)
 
 
 # -- sites -----------------------------------------------------------------------------------------------------------
@@ -86,6 +89,7 @@ def _sites(
         name: Site(name, "covariate", dtype=torch.int64 if name in categories else program.dtype) for name in covariates
     }
     parameters: dict[str, Site] = {}
+    suspects: dict[str, str] = {}
 
     def act(msg: Any) -> Tensor:
         name, fn = msg["name"], msg["fn"]
@@ -111,7 +115,7 @@ def _sites(
                 "query or the fit. Remove obs=.",
                 site=name,
             )
-        _check_plates(msg, program.implicit)
+        _check_plates(msg, program.implicit, suspects)
         if not program.implicit and units_frame(msg) is None:
             value = fn.sample()
             parameters[name] = Site(
@@ -141,8 +145,10 @@ def _sites(
     start = {name: _covariate(name, categories) for name in covariates}
     try:
         program.execute(act, UNITS, start)
-    except (RuntimeError, TypeError, IndexError, ValueError) as error:
+    except Exception as error:
         raise _explained(error, list(sites) + list(parameters), program.name) from error
+    if suspects:
+        _check_suspects(program, suspects, sites)
     if not any(site.kind == "variable" for site in sites.values()):
         found = (
             f"it has {len(parameters)} sites, all outside a plate named 'units'"
@@ -167,6 +173,11 @@ def _explained(error: Exception, seen: list[str], name: str) -> Exception:
             f"{where}: {text}. Python control flow and numbers see one value for all units; write it with torch "
             "operations, elementwise over units (torch.where instead of if)."
         )
+    if "duplicate plate 'units'" in text:
+        return ProgramError(
+            f"{where}: it opens the plate 'units' itself but does not take the number of units: write def {name}(n): … "
+            "with pyro.plate('units', n, dim=-1), n without a default."
+        )
     if "dtype" in text:
         return ProgramError(
             f"{where}: {text}. Programs run in float64 by default: create tensors without a dtype, or pass "
@@ -175,7 +186,30 @@ def _explained(error: Exception, seen: list[str], name: str) -> Exception:
     return ProgramError(f"{where}, failed when it was run on {UNITS} units: {type(error).__name__}: {text}")
 
 
-def _check_plates(msg: Any, implicit: bool) -> None:
+def _check_suspects(program: Program, suspects: dict[str, str], sites: dict[str, Site]) -> None:
+    """Raise where a plate that had the number of units has it again when there are more of them."""
+    more = UNITS + 4
+
+    def act(msg: Any) -> Tensor:
+        name, fn = msg["name"], msg["fn"]
+        for frame in msg["cond_indep_stack"]:
+            if frame.size == more and frame.name in suspects:
+                raise ProgramError(
+                    f"site '{name}' stands under plate '{frame.name}', which has the number of units; "
+                    "name that plate 'units'.",
+                    site=name,
+                )
+        return msg["value"] if is_deterministic(msg) else fn.sample()
+
+    try:
+        program.execute(act, more, {name: torch.ones(more, dtype=sites[name].dtype) for name in _covariates(sites)})
+    except ProgramError:
+        raise
+    except Exception:
+        return  # that number of units fails for a reason of its own, which the other runs will meet
+
+
+def _check_plates(msg: Any, implicit: bool, suspects: dict[str, str]) -> None:
     name = msg["name"]
     for frame in msg["cond_indep_stack"]:
         if frame.dim is None:
@@ -194,11 +228,7 @@ def _check_plates(msg: Any, implicit: bool) -> None:
                     site=name,
                 )
         elif not implicit and frame.size == UNITS and frame.dim == -1:
-            raise ProgramError(
-                f"site '{name}' stands under plate '{frame.name}', which has the number of units; "
-                "name that plate 'units'.",
-                site=name,
-            )
+            suspects[frame.name] = name
 
 
 def _draw(fn: Any, name: str, msg: Any) -> Tensor:
@@ -298,10 +328,15 @@ class _Base:
         program.execute(act, UNITS, {name: self.values[name] for name in _covariates(sites)})
         self.seen = self.reads({})
 
-    def reads(self, changed: Mapping[str, Tensor]) -> dict[str, list[Tensor]]:
-        """Tensors of every site's distribution when all sites have their base values but the changed ones."""
+    def reads(self, changed: Mapping[str, Tensor], unit: int | None = None) -> dict[str, list[Tensor]]:
+        """Tensors of every site's distribution when all sites have their base values but the changed ones.
+
+        ``unit`` runs the program for that unit alone.
+        """
         found: dict[str, list[Tensor]] = {}
         values = {**self.values, **changed}
+        if unit is not None:
+            values = {name: value.narrow(len(self.sites[name].inner), unit, 1) for name, value in values.items()}
 
         def act(msg: Any) -> Tensor:
             name = msg["name"]
@@ -313,7 +348,8 @@ class _Base:
             return values[name]
 
         before = {name: value._version for name, value in values.items()}
-        self.program.execute(act, UNITS, {name: values[name] for name in _covariates(self.sites)})
+        units = UNITS if unit is None else 1
+        self.program.execute(act, units, {name: values[name] for name in _covariates(self.sites)})
         for name, value in values.items():
             if value._version != before[name]:
                 raise ProgramError(
@@ -322,6 +358,21 @@ class _Base:
                     site=name,
                 )
         return found
+
+    def check_units_alone(self) -> None:
+        """Raise where a unit's distribution depends on which other units there are, or on its place among them."""
+        for unit in range(UNITS):
+            for name, tensors in self.reads({}, unit).items():
+                whole = self.seen[name]
+                if len(whole) != len(tensors) or not all(
+                    _is_slice(a, b, unit) for a, b in zip(whole, tensors, strict=True)
+                ):
+                    raise UnitMixingError(
+                        f"site '{name}' of a unit is another when the unit is alone: its distribution reads other units, "
+                        "their number or their order. Write the program elementwise over units (no mean, sum, sort "
+                        "or indexing over them); a quantity shared by all units is a parameter.",
+                        site=name,
+                    )
 
     def provenance(self) -> tuple[dict[str, frozenset[str]] | None, tuple[str, ...]]:
         """Names behind every site's distribution; None where a traced tensor cannot pass through the program."""
@@ -332,6 +383,13 @@ class _Base:
             nonlocal last
             name = msg["name"]
             if name in self.parameters:
+                read = sources(msg["fn"])
+                if read:
+                    raise ProgramError(
+                        f"'{name}' stands outside the plate 'units' but reads {listed(sorted(read))}, which has a value "
+                        "for each unit. Move it into the plate.",
+                        site=name,
+                    )
                 return self.parameters[name]
             if name not in self.sites:
                 return msg["value"]
@@ -344,7 +402,9 @@ class _Base:
             self.program.execute(act, UNITS, start)
         except UnitMixingError as error:
             raise UnitMixingError(f"after {last}: {error.message}", site=error.site) from None
-        except (RuntimeError, TypeError, NotImplementedError) as error:
+        except PCMError:
+            raise
+        except Exception as error:
             return None, (
                 f"provenance could not be traced after {last} ({error}); the graph rests on perturbation alone",
             )
@@ -409,6 +469,25 @@ def _differs(before: list[Tensor], after: list[Tensor]) -> bool:
         a.shape != b.shape or not torch.equal(torch.nan_to_num(a), torch.nan_to_num(b))
         for a, b in zip(before, after, strict=True)
     )
+
+
+def _is_slice(whole: Tensor, alone: Tensor, unit: int) -> bool:
+    """Whether ``alone`` (one unit) is the unit's part of ``whole`` along some axis."""
+    candidates = [whole] if whole.shape == alone.shape else []
+    candidates += [
+        whole.narrow(axis, unit, 1)
+        for axis, size in enumerate(whole.shape)
+        if size == UNITS and whole.dim() == alone.dim() and alone.shape[axis] == 1
+    ]
+    return any(_close(part, alone) for part in candidates)
+
+
+def _close(first: Tensor, second: Tensor) -> bool:
+    if first.shape != second.shape:
+        return False
+    if not first.is_floating_point():
+        return torch.equal(first, second)
+    return torch.allclose(torch.nan_to_num(first), torch.nan_to_num(second), rtol=1e-7, atol=1e-9)
 
 
 def _reaches(before: Tensor, after: Tensor) -> bool:

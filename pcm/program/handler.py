@@ -86,11 +86,11 @@ def is_deterministic(msg: Any) -> bool:
 
 
 @contextmanager
-def sealed(dtype: torch.dtype, *, modules: bool = False) -> Iterator[None]:
+def sealed(dtype: torch.dtype, *, modules: bool = False, grad: bool = False) -> Iterator[None]:
     """Default dtype, validation off, empty handler stack; everything is put back as it was.
 
     ``modules`` says that the program holds PyroModules, which write their parameters to Pyro's store: an empty one
-    stands in for the user's meanwhile.
+    stands in for the user's meanwhile. ``grad`` records operations for differentiation, which queries do not need.
     """
     stack, dims = list(runtime._PYRO_STACK), list(runtime._DIM_ALLOCATOR._stack)
     runtime._PYRO_STACK.clear()
@@ -98,6 +98,8 @@ def sealed(dtype: torch.dtype, *, modules: bool = False) -> Iterator[None]:
     try:
         # a run inside a run has its own handlers, under the settings that are already there
         with (
+            torch.inference_mode(False),
+            torch.set_grad_enabled(grad),
             nullcontext() if _inside[-1:] == [dtype] else _settings(dtype),
             pyro.get_param_store().scope(_empty()) if modules else nullcontext(),
         ):

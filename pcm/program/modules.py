@@ -53,10 +53,22 @@ def _rebuild(value: Any, dtype: torch.dtype, found: dict[str, nn.Module], done: 
         made = value if owner is value.__self__ else types.MethodType(value.__func__, owner)
     elif isinstance(value, types.FunctionType):
         return _function(value, dtype, found, done)
-    elif isinstance(value, list | tuple) and any(isinstance(part, nn.Module) for part in value):
-        made = type(value)(_rebuild(part, dtype, found, done, f"{name}[{i}]") for i, part in enumerate(value))
-    elif isinstance(value, dict) and any(isinstance(part, nn.Module) for part in value.values()):
-        made = {key: _rebuild(part, dtype, found, done, f"{name}[{key!r}]") for key, part in value.items()}
+    elif isinstance(value, list | tuple):
+        parts = [_rebuild(part, dtype, found, done, f"{name}[{i}]") for i, part in enumerate(value)]
+        if all(a is b for a, b in zip(parts, value, strict=True)):
+            return value
+        made = type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
+    elif isinstance(value, dict):
+        entries = {key: _rebuild(part, dtype, found, done, f"{name}[{key!r}]") for key, part in value.items()}
+        if all(entries[key] is part for key, part in value.items()):
+            return value
+        made = copy.copy(value)
+        made.update(entries)
+    elif isinstance(value, type):
+        if not _is_users(value.__module__):
+            return value
+        changed = _attributes(value, dtype, found, done)
+        made = type(value.__name__, (value,), changed) if changed else value
     elif _is_users_object(value):
         made = _object(value, dtype, found, done, name)
     else:
@@ -66,40 +78,44 @@ def _rebuild(value: Any, dtype: torch.dtype, found: dict[str, nn.Module], done: 
 
 
 def _function(func: types.FunctionType, dtype: torch.dtype, found: dict[str, nn.Module], done: dict[int, Any]) -> Any:
-    done[id(func)] = func  # a recursive helper meets itself
     if not _is_users(func.__module__):
         return func
-    changed: dict[str, Any] = {}
-    for key in _names(func.__code__) & func.__globals__.keys():
-        value = func.__globals__[key]
-        made = _rebuild(value, dtype, found, done, key)
-        if made is not value:
-            changed[key] = made
-    cells = []
-    for key, cell in zip(func.__code__.co_freevars, func.__closure__ or (), strict=True):
-        try:
-            value = cell.cell_contents
-        except ValueError:  # not assigned yet
-            cells.append(cell)
-            continue
-        made = _rebuild(value, dtype, found, done, key)
-        cells.append(cell if made is value else types.CellType(made))
-    defaults = tuple(_rebuild(value, dtype, found, done, func.__name__) for value in func.__defaults__ or ())
-    options = {key: _rebuild(value, dtype, found, done, key) for key, value in (func.__kwdefaults__ or {}).items()}
-    same = (
-        not changed
-        and all(a is b for a, b in zip(cells, func.__closure__ or (), strict=True))
-        and all(a is b for a, b in zip(defaults, func.__defaults__ or (), strict=True))
-        and all(options[key] is value for key, value in (func.__kwdefaults__ or {}).items())
-    )
-    if same:
-        return func
-    space = {**func.__globals__, **changed} if changed else func.__globals__
-    made = types.FunctionType(func.__code__, space, func.__name__, defaults or None, tuple(cells) or None)
-    made.__kwdefaults__ = options or None
+    before = len(found)
+    # made first and filled later: a function that calls itself then calls its own copy
+    cells = tuple(types.CellType() for _ in func.__code__.co_freevars)
+    made = types.FunctionType(func.__code__, dict(func.__globals__), func.__name__, func.__defaults__, cells)
     functools.update_wrapper(made, func)
     done[id(func)] = made
+    for key in sorted(_names(func.__code__) & func.__globals__.keys()):
+        made.__globals__[key] = _rebuild(func.__globals__[key], dtype, found, done, key)
+    for key, cell, mine in zip(func.__code__.co_freevars, func.__closure__ or (), cells, strict=True):
+        try:
+            mine.cell_contents = _rebuild(cell.cell_contents, dtype, found, done, key)
+        except ValueError:  # not assigned yet
+            continue
+    if func.__defaults__:
+        made.__defaults__ = tuple(_rebuild(value, dtype, found, done, func.__name__) for value in func.__defaults__)
+    if func.__kwdefaults__:
+        made.__kwdefaults__ = {
+            key: _rebuild(value, dtype, found, done, key) for key, value in func.__kwdefaults__.items()
+        }
+    if len(found) == before and not _reaches_copies(made, func, done):
+        done[id(func)] = func
+        return func
     return made
+
+
+def _reaches_copies(made: types.FunctionType, func: types.FunctionType, done: dict[int, Any]) -> bool:
+    """Whether anything the copy refers to, other than itself, is a copy."""
+    pairs = [(made.__globals__[key], func.__globals__[key]) for key in _names(func.__code__) & func.__globals__.keys()]
+    for mine, cell in zip(made.__closure__ or (), func.__closure__ or (), strict=True):
+        try:
+            pairs.append((mine.cell_contents, cell.cell_contents))
+        except ValueError:
+            continue
+    pairs += list(zip(made.__defaults__ or (), func.__defaults__ or (), strict=True))
+    pairs += [(made.__kwdefaults__[key], value) for key, value in (func.__kwdefaults__ or {}).items()]
+    return any(mine is not theirs and mine is not made for mine, theirs in pairs)
 
 
 def _names(code: types.CodeType) -> set[str]:
@@ -109,12 +125,29 @@ def _names(code: types.CodeType) -> set[str]:
 
 
 def _object(value: Any, dtype: torch.dtype, found: dict[str, nn.Module], done: dict[int, Any], name: str) -> Any:
+    done[id(value)] = value  # an object that refers to itself
     parts = {key: _rebuild(part, dtype, found, done, key) for key, part in vars(value).items()}
-    if all(parts[key] is part for key, part in vars(value).items()):
+    changed = {key: part for key, part in parts.items() if part is not vars(value)[key]}
+    changed = {**_attributes(type(value), dtype, found, done), **changed}
+    if not changed:
         return value
     made = copy.copy(value)
-    vars(made).update(parts)
+    vars(made).update(changed)  # past __setattr__: a frozen dataclass is copied too
     return made
+
+
+def _attributes(owner: type, dtype: torch.dtype, found: dict[str, nn.Module], done: dict[int, Any]) -> dict[str, Any]:
+    """Class attributes that hold networks, as copies."""
+    changed: dict[str, Any] = {}
+    for part in reversed(owner.__mro__):
+        if not _is_users(part.__module__):
+            continue
+        for key, value in vars(part).items():
+            if isinstance(value, nn.Module | list | tuple | dict) and not key.startswith("__"):
+                made = _rebuild(value, dtype, found, done, key)
+                if made is not value:
+                    changed[key] = made
+    return changed
 
 
 def _is_users_object(value: Any) -> bool:

@@ -111,9 +111,9 @@ class Program:
         return other
 
     @contextmanager
-    def sealed(self) -> Iterator[None]:
-        """Context of a query: dtype, no validation, the user's handlers and stores set aside."""
-        with sealed(self.dtype, modules=self.has_modules):
+    def sealed(self, *, grad: bool = False) -> Iterator[None]:
+        """Context of a query: dtype, no validation, the user's handlers and stores set aside; ``grad`` for a fit."""
+        with sealed(self.dtype, modules=self.has_modules, grad=grad):
             yield
 
     def execute(self, act: Act, units: int, covariates: Mapping[str, Tensor] | None = None) -> None:

@@ -46,10 +46,24 @@ class Traced(Tensor):
                 "elementwise over units (torch.where instead of if).",
                 names=sorted(names),
             )
-        return trace(func(*untrace(args), **untrace(kwargs or {})), names)
+        made = func(*untrace(args), **untrace(kwargs or {}))
+        if name == "__setitem__" or (name.endswith("_") and not name.endswith("__")):
+            _mark(args[0], names)  # written in place: the tensor itself now descends from what was written
+        for written in tensors_of((kwargs or {}).get("out", ())):
+            _mark(written, names)
+        return trace(made, names)
 
     def __repr__(self, **_: Any) -> str:  # type: ignore[override]
         return f"Traced({sorted(self._names)}, {self._plain!r})"
+
+
+def _mark(tensor: Tensor, names: frozenset[str]) -> None:
+    """Let a tensor that was written into carry the names, wherever the program holds it."""
+    if not isinstance(tensor, Traced):
+        plain = tensor.detach()
+        tensor.__class__ = Traced
+        tensor._plain, tensor._names = plain, frozenset()  # type: ignore[attr-defined]
+    tensor._names |= names  # type: ignore[attr-defined]
 
 
 def trace(value: Any, names: Any) -> Any:
@@ -63,9 +77,8 @@ def trace(value: Any, names: Any) -> Any:
         traced = plain.as_subclass(Traced)
         traced._plain, traced._names = plain, known | names
         return traced
-    if isinstance(value, tuple):
-        parts = [trace(part, names) for part in value]
-        return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
+    if isinstance(value, tuple) and not isinstance(value, torch.Size):
+        return _like(value, [trace(part, names) for part in value])
     if isinstance(value, list):
         return [trace(part, names) for part in value]
     return value
@@ -78,8 +91,7 @@ def untrace(value: Any) -> Any:
     if isinstance(value, torch.Size):
         return value
     if isinstance(value, tuple):
-        parts = [untrace(part) for part in value]
-        return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
+        return _like(value, [untrace(part) for part in value])
     if isinstance(value, list):
         return [untrace(part) for part in value]
     if isinstance(value, dict):
@@ -87,6 +99,13 @@ def untrace(value: Any) -> Any:
     if isinstance(value, slice):
         return slice(untrace(value.start), untrace(value.stop), untrace(value.step))
     return value
+
+
+def _like(value: tuple[Any, ...], parts: list[Any]) -> Any:
+    """A tuple of the same kind: plain, named, or what ``sort`` and ``max`` return."""
+    if hasattr(value, "_fields"):
+        return type(value)(*parts)
+    return type(value)(parts) if type(value).__module__ == "torch.return_types" else tuple(parts)
 
 
 def sources(value: Any) -> frozenset[str]:

@@ -160,7 +160,7 @@ class Counterfactual:
         """
         world = self._named(name, world)
         self._numeric(name, "mean")
-        return self._out(_averaged(self._run.mean(world, name)), name)
+        return self._out(self._run.average(world, name), name)
 
     def sd(self, name: str, world: str | None = None) -> np.ndarray:
         """Standard deviation given the evidence, over parameters and open noise, numpy ``[unit, …]``."""
@@ -187,6 +187,8 @@ class Counterfactual:
         if not site.discrete and site.kind == "variable":
             raise QueryError(f"'{name}' is continuous: no single value has a probability. Ask interval() or draws().")
         code = self._code(name, outcome)
+        if site.discrete and float(code) != int(code):
+            raise QueryError(f"'{name}' takes whole numbers; {outcome!r} has no probability.")
         return self._out(_averaged(self._run.probability(world, name, torch.as_tensor(code))), name)
 
     def interval(self, name: str, prob: float = 0.9, world: str | None = None) -> np.ndarray:

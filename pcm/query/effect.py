@@ -76,6 +76,8 @@ class Effect:
 
         if self.draws.ndim == 1 and len(self.draws) > 1:
             return density(self.draws, reference=reference, xlabel=self.label, prob=prob)
+        if self.draws.ndim > 2:
+            raise QueryError(f"{self.label} has several values a unit; plot takes one.")
         table = self.to_dataframe(prob)
         return interval_rows(
             table.index, table["mean"], table["low"], table["high"], reference=reference, xlabel=self.label
@@ -87,6 +89,14 @@ class Effect:
             low, high = self.interval(prob)
             return pd.DataFrame({"mean": [self.mean], "low": [low], "high": [high]}, index=[self.label])
         bounds = self.interval(prob)
+        if self.draws.ndim > 2:
+            places = [",".join(map(str, place)) for place in np.ndindex(self.draws.shape[2:])]
+            parts = {"mean": self.mean, "low": bounds[..., 0], "high": bounds[..., 1]}
+            flat = {key: np.asarray(part).reshape(len(part), -1) for key, part in parts.items()}
+            return pd.DataFrame(
+                {f"{key}[{place}]": part[:, at] for at, place in enumerate(places) for key, part in flat.items()},
+                index=self.index,
+            )
         return pd.DataFrame({"mean": self.mean, "low": bounds[:, 0], "high": bounds[:, 1]}, index=self.index)
 
     def __float__(self) -> float:

@@ -22,7 +22,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pcm.errors import ArgumentError, QueryError, UnknownNameError, listed
+from pcm.couplings import unwrap
+from pcm.errors import ArgumentError, DataError, QueryError, UnknownNameError, listed
 from pcm.io import row_ids
 from pcm.query.account import Account
 from pcm.query.accounting import account_of, parameter_words, site_accounts
@@ -107,6 +108,8 @@ def cate(
     seed: int | None = None,
 ) -> Effect:
     """Average effect within groups; see :func:`pcm.cate`."""
+    if not isinstance(given, str) and not hasattr(given, "__iter__"):
+        raise ArgumentError(f"cate(given=…) takes a list of variables; found {given!r}.")
     given = [given] if isinstance(given, str) else list(given)
     if not given:
         raise ArgumentError("cate(given=[…]) needs at least one variable to group by.")
@@ -212,7 +215,9 @@ def _arms(
 
 def _observes_mechanisms(model: Model, data: Any) -> bool:
     """Whether data has any modelled variable (and not covariates alone)."""
-    names = data.column_names if hasattr(data, "column_names") else list(data)
+    if not hasattr(data, "column_names") and not hasattr(data, "keys"):
+        raise DataError(f"data= is a DataFrame, a dict of columns or an Arrow table; found {type(data).__name__}.")
+    names = data.column_names if hasattr(data, "column_names") else list(data.keys())
     return any(model.structure.sites[n].kind == "variable" for n in names if n in model.structure.sites)
 
 
@@ -292,7 +297,7 @@ def _fresh_arms(
         notes=model.structure.notes,
     )
     kept = {name: out[f"column {name}"] for name in columns}
-    return _Arms(out["treated"], out["control"], kept, account, fresh=True)
+    return _Arms(out["treated"], out["control"], kept, account, fresh=data is None)
 
 
 def _expected(fns: dict[str, Any], values: dict[str, Tensor], plan: WorldPlan, outcome: str) -> Tensor:
@@ -305,6 +310,7 @@ def _expected(fns: dict[str, Any], values: dict[str, Tensor], plan: WorldPlan, o
         mean = fn.mean
     except (NotImplementedError, AttributeError):
         return value.to(torch.get_default_dtype())
-    if type(fn).__name__ in {"Categorical", "OrderedLogistic"}:
-        mean = fn.probs @ torch.arange(fn.probs.shape[-1], dtype=fn.probs.dtype)
+    bare = unwrap(fn)[0]
+    if isinstance(bare, torch.distributions.Categorical):
+        mean = bare.probs @ torch.arange(bare.probs.shape[-1], dtype=bare.probs.dtype)
     return mean.expand(value.shape)

@@ -84,7 +84,8 @@ class Evaluation:
             for world, given in worlds.items()
         }
         for world, plan in self.plans.items():
-            for name in sorted(self.base.natural & plan.changed):
+            reused = plan.natural & {target for target in plan.active if isinstance(target, str)}
+            for name in sorted(self.base.natural & ({*plan.replayed} | reused)):
                 raise InterventionError(
                     f"the evidence comes from a world where do({name}=…) shifts '{name}' from its own natural value, "
                     f"which is then unknown, and world '{world}' needs it. Take evidence from the unshifted model, and "
@@ -182,12 +183,11 @@ class Evaluation:
         if name not in plan.sources:
             return True
         site = self.site(name)
-        return (
-            not site.inner
-            and name not in plan.natural
-            and (site.discrete or isinstance(plan.sets.get(name), Stochastic))
-            and (not isinstance(plan.sets.get(name), Stochastic) or plan.categories(name) is not None)
-        )
+        if site.inner or name in plan.natural:
+            return False
+        if isinstance(plan.sets.get(name), Stochastic):
+            return site.cardinality is not None and plan.categories(name) is not None
+        return site.discrete
 
     def value(self, world: str, name: str) -> Tensor:
         """Values of a variable that is not random, ``(lane, *inner, unit, *event)``."""
@@ -281,6 +281,30 @@ class Evaluation:
 
         self._over(world, payload, self.lanes * count, inputs=inputs, reduce=reduce)
 
+    def average(self, world: str, name: str) -> Tensor:
+        """Expected value over the parameter draws too, ``(*inner, unit, *event)``, without keeping the draws' values."""
+        known = ("value", world, name) in self._cache or ("mean", world, name) in self._cache
+        if self.lanes == 1 or known or self.random(world, name) or self._fixed(world, name) or world not in self.plans:
+            found = self.mean(world, name)
+            return found[0] if len(found) == 1 else found.mean(0)
+        key = ("average", world, name)
+        if key not in self._cache:
+            total: list[Tensor] = []
+
+            def add(out: dict[str, Tensor], part: slice) -> None:
+                total[:] = [out["value"].sum(0) + (total[0] if total else 0.0)]
+
+            self._over(
+                world,
+                lambda made, past: {"value": made.values[name].to(self.program.dtype)},
+                self.lanes,
+                inputs=self._parameter_lanes,
+                reduce=add,
+            )
+            self._cache[key] = total[0] / self.lanes
+            self._finite(self._cache[key], name, world, 0)
+        return self._cache[key]
+
     def mean(self, world: str, name: str) -> Tensor:
         """Expected value given the evidence, a row a parameter draw, ``(lane, *inner, unit, *event)``."""
         key = ("mean", world, name)
@@ -361,7 +385,7 @@ class Evaluation:
         def transition(made: Replayed, past: Factual) -> Tensor:
             return coupling.transition(unwrap(past.fns[name])[0], past.values[name], unwrap(made.fns[name])[0])
 
-        return self.expect(world, name, transition)
+        return self.expect(world, name, transition).clamp(min=0.0)
 
     def probability(self, world: str, name: str, outcome: Tensor) -> Tensor:
         """``P(variable = outcome)``, a row a parameter draw, ``(lane, *inner, unit, *event)``."""
@@ -382,7 +406,7 @@ class Evaluation:
                     before, after = unwrap(past.fns[name])[0], unwrap(made.fns[name])[0]
                     return coupling.probability(before, past.values[name], after, outcome)
 
-                return self.expect(world, name, chance)
+                return self.expect(world, name, chance).clamp(0.0, 1.0)
         if self.exact(world, name) and name not in self.plans[world].sources:
             return self.expect(
                 world, name, lambda made, past: (self.codes(made.values[name], site) == outcome).to(self.program.dtype)

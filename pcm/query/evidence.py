@@ -67,7 +67,7 @@ def read_units(
         kinds = {sites[name].kind for name in missing}
         raise EvidenceError(
             f"the {what} lacks {'the covariate' if kinds == {'covariate'} else 'the variable'}"
-            f"{'s' if len(missing) > 1 else ''} {listed(missing)}; it has {listed(found.values)}. Latent variables "
+            f"{'s' if len(missing) > 1 else ''} {listed(missing)}; it has {listed(_names(data))}. Latent variables "
             "are not supported yet: give every column.",
             column=missing[0],
             missing=missing,
@@ -85,6 +85,11 @@ def read_units(
         if isinstance(target, str) and target not in values and isinstance(action, Constant | PerUnit):
             values[target] = set_value(action, sites[target], len(found.index), {})
     return values, found.index
+
+
+def _names(data: Any) -> list[Any]:
+    """Names of the data's columns."""
+    return list(data.column_names) if hasattr(data, "column_names") else list(data)
 
 
 def _placed(value: Tensor, inner: int) -> Tensor:
@@ -116,6 +121,9 @@ def check_evidence(
     plan = WorldPlan(model.structure, model.interventions) if plan is None else plan
     every = frozenset(model.structure.stochastic)
     given = {name: value for name, value in values.items() if sites[name].kind != "deterministic"}
+    for name, value in given.items():
+        if not value.is_floating_point():  # the program may index by it
+            _check_codes(name, value, sites[name], model.categories.get(name), index)
     past = factual(model.program, given, parameters, len(index), every, plan)
     for name in list(past.fns):
         if name not in plan.sets:
@@ -128,13 +136,31 @@ def check_evidence(
             del past.fns[name]
     for name, value in values.items():
         if sites[name].kind == "deterministic" and not (name in model.structure.parametric and model.free):
-            _check_computed(name, value, past.values[name], index, "computes it from other columns")
+            _check_computed(
+                name, value, past.values[name], index, "computes it from other columns", len(sites[name].event)
+            )
     for name, action in plan.sets.items():
         if name in values and name not in plan.natural and not isinstance(action, Stochastic):
             read = {other: past.values[other] for other in action.reads} if isinstance(action, Function) else {}
             given_value = set_value(action, sites[name], len(index), read)
-            _check_computed(name, values[name], given_value, index, "has it set by do()")
+            _check_computed(name, values[name], given_value, index, "under do() sets it", len(sites[name].event))
     return past
+
+
+def _check_codes(name: str, value: Tensor, site: Site, labels: tuple[Any, ...] | None, index: pd.Index) -> None:
+    count = site.cardinality or (len(labels) if labels else None)
+    if count is None or not value.numel():
+        return
+    low, high = (int(end) for end in torch.aminmax(value))
+    if low < 0 or high >= count:
+        bad = (value < 0) | (value >= count)
+        row = int(bad.movedim(len(site.inner), 0).reshape(len(index), -1).any(1).nonzero()[0])
+        raise SupportError(
+            f"'{name}' takes the codes 0..{count - 1}; found {int(value[bad].flatten()[0])} (first in row {index[row]}).",
+            site=name,
+            value=int(value[bad].flatten()[0]),
+            rows=[index[row]],
+        )
 
 
 def _placed_error(error: SupportError, name: str, index: pd.Index) -> SupportError:
@@ -146,14 +172,17 @@ def _placed_error(error: SupportError, name: str, index: pd.Index) -> SupportErr
     return SupportError(f"{error.message} In the index: {listed(named)}.", site=name, rows=named)
 
 
-def _check_computed(name: str, given: Tensor, computed: Tensor, index: pd.Index, how: str) -> None:
+def _check_computed(name: str, given: Tensor, computed: Tensor, index: pd.Index, how: str, depth: int) -> None:
     given, computed = given.to(torch.float64), computed.to(torch.float64)
     apart = (given - computed).abs() > 1e-6 * (1 + computed.abs())
     if bool(apart.any()):
-        row = int(apart.flatten().nonzero()[0]) % len(index)
+        inner = apart.dim() - 1 - depth
+        apart, given, computed = (each.movedim(inner, 0).reshape(len(index), -1) for each in (apart, given, computed))
+        row = int(apart.any(1).nonzero()[0])
+        place = int(apart[row].nonzero()[0])
         raise EvidenceError(
-            f"column '{name}' contradicts the model, which {how}: row {index[row]} has "
-            f"{given.flatten()[row].item():g}, computed {computed.flatten()[row].item():g}. Mend or drop the column.",
+            f"column '{name}' contradicts the program, which {how}: row {index[row]} has "
+            f"{given[row, place].item():g}, computed {computed[row, place].item():g}. Mend or drop the column.",
             column=name,
             rows=[index[row]],
         )

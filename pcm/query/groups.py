@@ -33,7 +33,7 @@ def groups_of(model: Model, columns: dict[str, Tensor], bins: int) -> tuple[pd.I
         elif len(distinct) <= DISTINCT:
             made = pd.Series(pd.Categorical(flat, categories=distinct, ordered=True), name=name)
         else:
-            made = pd.Series(pd.qcut(flat, bins, duplicates="drop"), name=name)
+            made = pd.Series(_binned(flat, bins), name=name)
         parts.append(made)
     frame = pd.concat(parts, axis=1)
     codes = frame.groupby(list(columns), observed=True, sort=True).ngroup().to_numpy().copy()
@@ -45,3 +45,12 @@ def groups_of(model: Model, columns: dict[str, Tensor], bins: int) -> tuple[pd.I
     )
     members = torch.from_numpy(codes).reshape(shape)
     return index, [members == code for code in range(len(keys))]
+
+
+def _binned(values: np.ndarray, bins: int) -> pd.Categorical:
+    """Quantile bins, named by the least and greatest value in each."""
+    codes = pd.qcut(values, bins, labels=False, duplicates="drop")
+    names = [
+        f"{values[codes == code].min():.4g} to {values[codes == code].max():.4g}" for code in range(codes.max() + 1)
+    ]
+    return pd.Categorical.from_codes(codes, names, ordered=True)

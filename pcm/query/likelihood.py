@@ -98,21 +98,20 @@ def target_of(model: Model, data: Any) -> tuple[Target, dict[str, Tensor]]:
     values, index = read_units(model, data, what="data")
     model = replace(model, interventions=align(model.interventions, index))
     plan, units = WorldPlan(structure, model.interventions), len(index)
-    with program.sealed():
+    with program.sealed(grad=True):
         start = _start(model)
         known = check_evidence(model, values, index, {**start, **model.given}).values
         leaves = {name: value.clone().requires_grad_() for name, value in start.items()}
         for leaf in trainable.values():
             leaf.requires_grad_(True)
         fixed = _Terms(model, known, units, plan, skip=frozenset())
-        with torch.enable_grad():
-            fixed.total(leaves)
+        fixed.total(leaves)
         skip = frozenset(name for name, term in fixed.found.items() if not term.requires_grad)
         constant = sum((fixed.found[name].detach() for name in skip), torch.zeros(()))
     terms = _Terms(model, known, units, plan, skip)
 
     def log_density(parameters: dict[str, Tensor]) -> Tensor:
-        with program.sealed():
+        with program.sealed(grad=torch.is_grad_enabled()):
             return terms.total(parameters) + constant
 
     supports = {name: structure.parameters[name].support for name in model.free}

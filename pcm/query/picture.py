@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pcm.errors import QueryError, UnknownNameError, listed
-from pcm.figures import unit_contrast, worlds
+from pcm.figures import interval_rows, unit_contrast, worlds
 
 if TYPE_CHECKING:
     from pcm.figures.chart import Chart
@@ -29,17 +29,28 @@ def picture(result: Counterfactual, name: str, units: Sequence[Any] | None, prob
     numeric = result.is_numeric(name)
     rows = _rows(result, units)
     others = result.worlds[1:]
+    if numeric and result.mean(name, "factual").ndim > 1:
+        raise QueryError(f"'{name}' has several values a unit; plot takes scalar variables.")
     if numeric and len(others) == 1 and (units is not None or len(result) <= FEW):
         world = others[0]
         factual, mean = result.mean(name, "factual")[rows], result.mean(name, world)[rows]
-        if factual.ndim > 1:
-            raise QueryError(f"'{name}' has several values a unit {factual.shape[1:]}; plot takes scalar variables.")
         bounds = result.interval(name, prob, world)[rows]
         if result.is_binary(name):
             bounds = np.stack([mean, mean], -1)
         xlabel = f"P({name} = 1)" if result.is_binary(name) else name
         labels = [result.index[int(row)] for row in rows]
         return unit_contrast(labels, factual, mean, bounds[:, 0], bounds[:, 1], xlabel, world=world)
+    if numeric and (units is not None or len(result) <= FEW):
+        table = [(f"{result.index[int(row)]} · {world}", world, row) for row in rows for world in result.worlds]
+        means = {world: result.mean(name, world) for world in result.worlds}
+        bounds = {world: result.interval(name, prob, world) for world in result.worlds}
+        return interval_rows(
+            [label for label, _, _ in table],
+            [means[world][row] for _, world, row in table],
+            [bounds[world][row, 0] for _, world, row in table],
+            [bounds[world][row, 1] for _, world, row in table],
+            xlabel=name,
+        )
     values = {world: result.draws(name, world)[:, rows].ravel() for world in result.worlds}
     return worlds(values, xlabel=name, categories=result.labels(name), prob=prob)
 

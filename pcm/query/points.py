@@ -24,6 +24,8 @@ from pcm.worlds import Factual, Replayed, Stochastic, WorldPlan, replay
 
 __all__ = ["BLOCK", "Points", "points"]
 
+_settled = False
+
 #: Units in a block; up to twice as many are run at once.
 BLOCK = 65_536
 
@@ -41,7 +43,7 @@ class Points:
     chances : dict of (world, name) to tensor ``(unit,)``
         ``P(1)`` of 0/1 sites whose parents are determined.
     past, now : Factual and dict of world to Replayed, or None
-        The runs themselves, where all units were one block.
+        The runs themselves, where all units were one block and something is left open.
     """
 
     factual: dict[str, Tensor] = field(default_factory=dict)
@@ -84,12 +86,23 @@ def points(
                 check_finite(chance, name, rows, world, model.structure.sites[name])
                 _keep(found.chances, (world, name), chance, model, name, start, stop, units)
             now[world] = made
-        if whole:
-            found.past, found.now = past, now
+        if whole and any((world, name) not in found.chances for world, plan in plans.items() for name in plan.sources):
+            found.past, found.now = past, now  # something is still open
     return found
 
 
+def _settle_allocator() -> None:
+    """Let the C library keep freed buffers of up to 32 MB: by default it returns them, and page faults cost as much
+    as the arithmetic. Freeing one large block once raises its threshold for the rest of the process."""
+    global _settled
+    if not _settled:
+        torch.empty(32 * 2**20 - 2**16, dtype=torch.uint8)
+        _settled = True
+
+
 def _blocks(units: int) -> Iterator[tuple[int, int]]:
+    if units > BLOCK // 4:
+        _settle_allocator()
     if units <= 2 * BLOCK:
         yield 0, units
         return

@@ -203,7 +203,20 @@ def _stochastic(value: Any, site: Site, asked: str) -> Stochastic:
         raise InterventionError(
             f"{asked}: event shape {tuple(value.event_shape)} found, {site.event} needed.", site=site.name
         )
-    resolve(value, None, site.name)
+    coupling, bare = resolve(value, None, site.name)
+    count = coupling.cardinality(bare) if coupling.discrete else None
+    if site.cardinality is not None and (count is None or count > site.cardinality):
+        raise InterventionError(
+            f"{asked}: '{site.name}' takes 0..{site.cardinality - 1}; {type(bare).__name__} can give other values.",
+            site=site.name,
+        )
+    if site.discrete and not coupling.discrete:
+        raise InterventionError(
+            f"{asked}: '{site.name}' takes whole numbers, and {type(bare).__name__} is continuous.", site=site.name
+        )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        check_support(value.sample((64,)), site, None, asked)
     return Stochastic(value)
 
 
@@ -220,6 +233,8 @@ def _values(
     full = (*site.inner, *tensor.shape[-1 - depth :]) if site.inner else ()
     if site.inner and tuple(tensor.shape) in {full, (*site.inner, *site.event)}:
         return PerUnit(tensor, index) if tuple(tensor.shape) == full else Constant(tensor)
+    if site.inner and tuple(tensor.shape[1:]) == (*site.inner, *site.event):  # units first, as in frames and results
+        return PerUnit(tensor.movedim(0, len(site.inner)), index)
     raise InterventionError(
         f"{asked}: a value of shape {tuple(tensor.shape)} fits neither one unit {site.event or '()'} nor all units "
         f"{('units', *site.event)}.",

@@ -72,11 +72,14 @@ class _Shape:
         below = {name: nx.descendants(self.graph, name) for name in sites}
         start = {target[1] if isinstance(target, tuple) else target for target in active}
         self.changed = frozenset(start.union(*(below[name] for name in start)))
+        moved = frozenset().union(*(below[name] for name in start))
+        edged = {target[1] for target in active if isinstance(target, tuple)}
         self.natural = frozenset(target for target, names in reads.items() if target in names)
+        # a shifted site whose mechanism sees nothing new has its observed value as its natural one
         self.replayed = tuple(
             name
             for name in structure.stochastic
-            if name in self.changed and (name not in reads or name in self.natural)
+            if name in self.changed and (name not in reads or (name in self.natural and name in moved | edged))
         )
         fresh = {target[1] if isinstance(target, tuple) else target for target in drawn}
         self.sources = tuple(

@@ -31,7 +31,7 @@ from torch import Tensor
 from pcm.couplings import resolve, unwrap
 from pcm.errors import InterventionError, PCMError, ProgramError
 from pcm.program import Program, Site
-from pcm.worlds.intervention import Constant, Function, Intervention, PerUnit, Stochastic
+from pcm.worlds.intervention import Constant, Function, Intervention, PerUnit, Stochastic, check_support
 from pcm.worlds.plan import WorldPlan
 
 __all__ = ["Factual", "Replayed", "Run", "factual", "one_hot_code", "replay", "set_value"]
@@ -166,6 +166,13 @@ class Run:
         if action is not None and name not in self.plan.natural:
             return self._set(name, action, None)
         site = self.sites[name]
+        if (
+            action is not None
+            and site.kind == "variable"
+            and name not in self.plan.replayed
+            and name in self.past.values
+        ):
+            return self._set(name, action, self.past.values[name])
         if site.kind == "deterministic":
             value = self._read_by_edges(name) if name in self.edges else msg["value"]
             value = _full(value, site, self.past.units)
@@ -283,6 +290,8 @@ def set_value(action: Intervention, site: Site, units: int, read: Mapping[str, T
                 f"the function given to do({site.name}=…) returned {value!r}, which is no number or tensor.",
                 site=site.name,
             ) from None
+        if not torch._C._functorch.is_batchedtensor(value):  # type: ignore[attr-defined]
+            check_support(value, site, None, f"the function given to do({site.name}=…)")
     try:
         return value.to(site.dtype).expand(shape)
     except RuntimeError:

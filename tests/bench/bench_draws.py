@@ -84,8 +84,8 @@ def test_draws_against_broadcasting_by_hand(fitted: pcm.SCM, seen: dict[str, Ten
     times = interleaved([lambda: by_hand(draws, seen, BLOCK), lambda: by_hand(draws, seen), query], rounds=31)
     blocks, whole, mine = (times.median(place) * 1e3 for place in range(3))
     print(
-        f"\n{DRAWS} draws × {UNITS:,} units, 3 sites: by hand in blocks {blocks:.1f} ms, in one broadcast {whole:.1f} ms, "
-        f"pcm {mine:.1f} ms: {times.ratio(2, 0):.2f} × and {times.ratio(2, 1):.2f} ×"
+        f"\n{DRAWS} draws × {UNITS:,} units, 3 sites: by hand in blocks {blocks:.1f} ms, in one broadcast "
+        f"{whole:.1f} ms, pcm {mine:.1f} ms: {times.ratio(2, 0):.2f} × and {times.ratio(2, 1):.2f} ×"
     )
 
 

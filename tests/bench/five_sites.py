@@ -127,7 +127,8 @@ def shifts(seen: dict[str, Tensor]) -> tuple[Tensor, ...]:
 
 
 def _chance(before: Tensor, after: Tensor, y: Tensor) -> Tensor:
-    """``P(y' = 1 | y)``; both arguments may be overwritten. ``lerp`` picks by ``y`` at a tenth of the time of ``where``."""
+    """``P(y' = 1 | y)``; overwrites both log odds."""
+    # lerp picks by y in a tenth of the time of where, whose branch the processor cannot predict
     p, q = before.sigmoid_(), after.sigmoid_()
     stay = (q / p).clamp_(max=1.0)
     gain = q.sub_(p).clamp_(min=0.0).div_(p.neg_().add_(1.0))

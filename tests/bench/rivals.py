@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from tests.bench import five_sites
-from tests.bench.five_sites import ASKED, SETTING, SITES, residuals, shifts, tensors
+from tests.bench.five_sites import ASKED, SETTING, SITES, in_place, residuals, shifts, tensors
 
 __all__ = ["FRAME_FLOOR", "NOTES", "RIVALS", "TENSOR_FLOOR", "prepare"]
 
@@ -31,6 +31,11 @@ FRAME_FLOOR = "frame to arrays by hand"
 def by_hand(units: int) -> Answer:
     seen = five_sites.evidence(units)
     return lambda: residuals(seen)
+
+
+def by_hand_in_place(units: int) -> Answer:
+    seen = five_sites.evidence(units)
+    return lambda: in_place(seen)
 
 
 def by_shifts(units: int) -> Answer:
@@ -71,14 +76,14 @@ def _read(found: Any) -> tuple[Any, ...]:
 def plain_pyro(units: int) -> Answer:
     """What a user writes without pcm: residuals off a conditioned trace, pushed through the intervened program."""
     seen = five_sites.evidence(units)
-    world = {"x2": torch.tensor(SETTING, dtype=torch.float64)}
+    world: dict[str, Any] = {"x2": torch.tensor(SETTING, dtype=torch.float64)}
 
     def plated() -> None:
         with pyro.plate("units", units):
             five_sites.program()
 
     def answer() -> tuple[Tensor, ...]:
-        past = pyro.poutine.trace(pyro.poutine.condition(plated, data=seen)).get_trace().nodes
+        past: Any = pyro.poutine.trace(pyro.poutine.condition(plated, data=seen)).get_trace().nodes
         noise = {k: (seen[k] - past[k]["fn"].loc) / past[k]["fn"].scale for k in SITES[:5]}
 
         def push(msg: Any) -> Tensor | None:
@@ -86,7 +91,7 @@ def plain_pyro(units: int) -> Answer:
             return msg["fn"].loc + msg["fn"].scale * noise[name] if name in noise else seen.get(name)
 
         with _answered(push):
-            now = pyro.poutine.trace(pyro.poutine.do(plated, data=world)).get_trace().nodes
+            now: Any = pyro.poutine.trace(pyro.poutine.do(plated, data=world)).get_trace().nodes
         p, q = past["y"]["fn"].probs, now["y"]["fn"].probs
         chance = torch.where(seen["y"] > 0.5, (q / p).clamp(max=1.0), (q - p).clamp(min=0.0) / (1.0 - p))
         return now["x3"]["value"], now["x4"]["value"], now["x5"]["value"], chance
@@ -158,7 +163,7 @@ def dowhy_gcm(units: int) -> Answer:
         """
     )
     model = gcm.InvertibleStructuralCausalModel(assigned.graph)
-    table = five_sites.frame(units)[list(SITES[:5])]
+    table = five_sites.frame(units).drop(columns="y")
 
     def answer() -> tuple[Any, ...]:
         found = gcm.counterfactual_samples(model, {"x2": lambda _: SETTING}, observed_data=table)
@@ -171,9 +176,11 @@ def chirho(units: int) -> Answer:
     """``MultiWorldCounterfactual``, ``do`` and ``condition``, as its tutorials have it."""
     from chirho.counterfactual.handlers import MultiWorldCounterfactual
     from chirho.indexed.ops import IndexSet, gather
-    from chirho.interventional.handlers import do
-    from chirho.observational.handlers import condition
+    from chirho.interventional import handlers as intervene
+    from chirho.observational import handlers as observe
 
+    do: Any = intervene.do
+    condition: Any = observe.condition
     seen = five_sites.evidence(units)
     world = {"x2": torch.tensor(SETTING, dtype=torch.float64)}
 
@@ -181,7 +188,7 @@ def chirho(units: int) -> Answer:
         with MultiWorldCounterfactual(), do(actions=world), condition(data=seen), pyro.poutine.trace() as kept:
             with pyro.plate("units", units, dim=-1):
                 five_sites.program()
-            nodes = kept.trace.nodes
+            nodes: Any = kept.trace.nodes
             return tuple(gather(nodes[name]["value"], IndexSet(x2={1}), event_dim=0).flatten() for name in ASKED)
 
     return answer
@@ -189,6 +196,7 @@ def chirho(units: int) -> Answer:
 
 RIVALS: dict[str, Callable[[int], Answer]] = {
     TENSOR_FLOOR: by_hand,
+    "torch by hand, in place": by_hand_in_place,
     "torch by hand, shifts only": by_shifts,
     "pcm": pcm_tensors,
     "pyro by hand": plain_pyro,
@@ -202,6 +210,7 @@ RIVALS: dict[str, Callable[[int], Answer]] = {
 """What prepares a rival for a number of units."""
 
 NOTES = {
+    "torch by hand, in place": "the same with passes and buffers counted",
     "torch by hand, shifts only": "needs every mechanism to be linear",
     "numpyro jit": "compilation not counted",
     "chirho": "fresh noise at observed sites, y' drawn: another question's answer",

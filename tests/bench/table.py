@@ -1,8 +1,8 @@
 """The bench's table: every rival at 1e3 … 1e6 units, as multiples of the hand-written floor, with memory and error.
 
-``python -m tests.bench.table [--units 1000 100000] [--rivals pcm dowhy]`` prints it as Markdown. Each cell is a process
-of its own: it times the rival and its floor interleaved (so the machine's drift cancels in the ratio), on one core,
-and reads how far the peak of its resident memory rises over the data in one call.
+``python -m tests.bench.table [--units 1000 100000] [--rivals pcm dowhy] [--settled]`` prints it as Markdown. Each cell
+is a process of its own: it times the rival and its floor interleaved (so the machine's drift cancels in the ratio), on
+one core, and reads how far the peak of its resident memory rises over the data in one call.
 """
 
 from __future__ import annotations
@@ -53,15 +53,17 @@ class Cell:
     error: float
 
 
-def measure(rival: str, units: int, rounds: int = 31) -> Cell:
-    """Measure one rival in this process."""
+def measure(rival: str, units: int, rounds: int = 31, settled: bool = False) -> Cell:
+    """Measure one rival in this process; ``settled`` says with the allocator of a process that has run for a while."""
     import torch
 
     from tests.bench import five_sites
-    from tests.bench.timing import interleaved
+    from tests.bench.timing import interleaved, settle_allocator
 
     torch.set_num_threads(1)
     prepare(rival, 100)()  # imports and first-call caches
+    if settled:
+        settle_allocator()
     answer = prepare(rival, units)
     before = _peak()
     answers = answer()
@@ -73,9 +75,10 @@ def measure(rival: str, units: int, rounds: int = 31) -> Cell:
     return Cell(rival, units, times.median(1), times.ratio(1, 0), len(times.seconds[0]), peak, wrong)
 
 
-def cell(rival: str, units: int, rounds: int = 31) -> Cell | str:
+def cell(rival: str, units: int, rounds: int = 31, settled: bool = False) -> Cell | str:
     """Measure one rival in a process of its own; what it said last where it failed."""
     command = [sys.executable, "-W", "ignore", "-m", "tests.bench.table", "--cell", rival, str(units), str(rounds)]
+    command += ["--settled"] if settled else []
     root = Path(__file__).parents[2]
     path = os.pathsep.join([str(root), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
@@ -86,13 +89,13 @@ def cell(rival: str, units: int, rounds: int = 31) -> Cell | str:
 
 
 def run(
-    units: Sequence[int] = UNITS, rivals: Sequence[str] = tuple(RIVALS), rounds: int = 31
+    units: Sequence[int] = UNITS, rivals: Sequence[str] = tuple(RIVALS), rounds: int = 31, settled: bool = False
 ) -> list[Cell | tuple[str, str]]:
     """All cells; a rival whose next size would take too long, or that fails, stops there with the reason."""
     found: list[Cell | tuple[str, str]] = []
     for rival in rivals:
         for size in units:
-            made = cell(rival, size, rounds)
+            made = cell(rival, size, rounds, settled)
             if isinstance(made, str):
                 found.append((rival, f"{size:,} units: {made}"))
                 break
@@ -113,13 +116,17 @@ def markdown(found: Sequence[Cell | tuple[str, str]]) -> str:
     order = {rival: place for place, rival in enumerate(RIVALS)}
     for row in sorted(rows, key=lambda cell: (cell.units, order[cell.rival])):
         wrong = "" if row.error != row.error else f"{row.error:.1e}"
-        few = "" if row.rounds >= 30 else f"median of {row.rounds}; "
-        note = f"{few}{NOTES.get(row.rival, '')}"
+        few = "" if row.rounds >= 30 else f"median of {row.rounds} rounds"
+        note = "; ".join(filter(None, [few, NOTES.get(row.rival)]))
         lines.append(
-            f"| {row.units:,} | {row.rival} | {row.seconds * 1e3:.3g} | {row.ratio:.2f} | {row.peak:.0f} | {wrong} | {note} |"
+            f"| {row.units:,} | {row.rival} | {row.seconds * 1e3:.3g} | {row.ratio:.2f} | {row.peak:.0f} | {wrong} "
+            f"| {note} |"
         )
     lines += [f"\n{rival}: {why}" for rival, why in (entry for entry in found if not isinstance(entry, Cell))]
-    floors = f"Floor: '{TENSOR_FLOOR}', for frames '{FRAME_FLOOR}'; float64, one core, medians of interleaved rounds."
+    floors = (
+        f"Floor: '{TENSOR_FLOOR}', for frames '{FRAME_FLOOR}', timed in the same process as the row; float64, one "
+        "core, medians of interleaved rounds."
+    )
     return "\n".join([*lines, "", floors])
 
 
@@ -138,15 +145,18 @@ def main() -> None:
     parser.add_argument("--units", type=int, nargs="+", default=UNITS)
     parser.add_argument("--rivals", nargs="+", default=list(RIVALS), choices=list(RIVALS))
     parser.add_argument("--rounds", type=int, default=31)
+    parser.add_argument(
+        "--settled", action="store_true", help="with the allocator of a process that has run for a while"
+    )
     parser.add_argument("--cell", nargs=3, metavar=("RIVAL", "UNITS", "ROUNDS"), help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.cell:
         warnings.simplefilter("ignore")
         _one_core()
         rival, units, rounds = given.cell
-        print(json.dumps(asdict(measure(rival, int(units), int(rounds)))))
+        print(json.dumps(asdict(measure(rival, int(units), int(rounds), given.settled))))
         return
-    print(markdown(run(given.units, given.rivals, given.rounds)))
+    print(markdown(run(given.units, given.rivals, given.rounds, given.settled)))
 
 
 if __name__ == "__main__":

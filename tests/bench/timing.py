@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-__all__ = ["Times", "interleaved"]
+__all__ = ["Times", "interleaved", "settle_allocator"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,18 @@ class Times:
         """Median over rounds of one function's time as a multiple of another's in the same round."""
         pairs = zip(self.seconds[place], self.seconds[floor], strict=True)
         return statistics.median(mine / other for mine, other in pairs)
+
+
+def settle_allocator() -> None:
+    """Bring glibc's allocator where a process that has freed a large array has it: it then keeps up to 64 MiB of freed
+    memory instead of giving it back, and one query's buffers are the next one's without page faults.
+
+    Freeing a mapped chunk of just under 32 MiB does it; the memory is never touched. Elsewhere this does nothing. A
+    fresh process pays a fault for each 4 KiB, by hand or not: half the time at 1e5 units, and what code by hand with
+    many buffers takes at 1e6 then depends on what ran before.
+    """
+    chunk = torch.empty(4_000_000, dtype=torch.float64)
+    del chunk
 
 
 def interleaved(functions: Sequence[Callable[[], Any]], *, rounds: int = 31, budget: float = 60.0) -> Times:

@@ -119,6 +119,29 @@ def test_quitting_is_the_books_propensity_model(people, fitted):
     assert np.abs((quit - smoked - x @ maximum.params) / error).max() < 0.5
 
 
+def test_the_report_names_the_coefficients_rightly(people, fitted):
+    """Each named coefficient against least squares on a column of that meaning, in the program's scales."""
+    scaled = {
+        "age": (people["age"] - 44) / 12,
+        "smokeintensity": (people["smokeintensity"] - 20) / 12,
+        "smokeyrs": (people["smokeyrs"] - 25) / 12,
+        "wt71": (people["wt71"] - 71) / 16,
+    }
+    columns = {"intercept": np.ones(len(people)), "female": people["sex"], "black or other": people["race"]}
+    for name, prefix in (("education", ""), ("exercise", "exercise "), ("active", "")):
+        for level, label in enumerate(nhefs.categories[name][1:], 1):
+            columns[prefix + label] = people[name] == level
+    for name, value in scaled.items():
+        columns |= {name: value, f"{name}²": value**2}
+    columns |= {"qsmk": people["qsmk"], "qsmk × smokeintensity": people["qsmk"] * scaled["smokeintensity"]}
+    fit = sm.OLS(people["wt82_71"].to_numpy(), np.column_stack(list(columns.values())).astype(float)).fit()
+    least = dict(zip(columns, zip(fit.params, fit.bse, strict=True), strict=True))
+    for site in ("gaining", "effect"):
+        for name, value in zip(nhefs._coefficients()[site], fitted.posterior.mean(site).tolist(), strict=True):
+            assert abs(value - least[name][0]) < 0.2 * least[name][1], name
+    assert sum(map(len, nhefs._coefficients().values())) == len(fitted.posterior.summary())
+
+
 def test_three_people_in_the_other_world(people, fitted):
     chosen = people.loc[list(nhefs.PEOPLE)]
     worlds = {"quit": {"qsmk": "quit"}, "smoked on": {"qsmk": "smoked on"}}

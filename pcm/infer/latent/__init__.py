@@ -1,0 +1,12 @@
+"""Unobserved values of units: their space, their posterior, draws of it.
+
+>>> from pcm.infer.latent import Space
+"""
+
+from __future__ import annotations
+
+from pcm.infer.latent.posterior import LatentPosterior as LatentPosterior
+from pcm.infer.latent.posterior import infer_latent as infer_latent
+from pcm.infer.latent.space import Space as Space
+
+__all__ = ["LatentPosterior", "Space", "infer_latent"]

@@ -13,6 +13,7 @@ The unit counterfactual has a closed form. With ``c_k = p_k / p'_k`` and ``A(c) 
 (Arrival times ``e^-(log p'_k + g_k)``: given ``E_0 = w``, outcome k arrives at ``c_k w`` plus an exponential of rate
 ``p'_k``, and i at ``c_i w``; j comes first at time ``c w`` with density ``p'_j w exp(-w (A(c) - 1))``; integrate over
 ``w``.) ``A`` is linear between the sorted ``c_k``, so each piece of the integral is ``(c_b - c_a) / (A(c_a) A(c_b))``.
+Few outcomes are sorted by comparing all pairs, elementwise over the units; many by ``torch.sort``.
 
 References
 ----------
@@ -37,6 +38,10 @@ from pcm.couplings.finite import FINITE, at_outcome, codes, expected, log_table,
 from pcm.errors import CouplingError
 
 __all__ = ["GumbelMax", "transition_table"]
+
+
+_FEW = 8
+_NEVER = 1e300
 
 
 @final
@@ -116,6 +121,10 @@ def transition_table(log_p: Tensor, code: Tensor, log_q: Tensor) -> Tensor:
     Tensor
         (batch, category); rows sum to one.
     """
+    return (_by_pairs if log_p.shape[-1] <= _FEW else _by_sort)(log_p, code, log_q)
+
+
+def _by_sort(log_p: Tensor, code: Tensor, log_q: Tensor) -> Tensor:
     shape = torch.broadcast_shapes(log_p.shape, log_q.shape)
     p, q = torch.exp(log_p).expand(shape), torch.exp(log_q).expand(shape)
     # an outcome impossible after arrives never; impossible in both worlds as well (0 / 0)
@@ -137,3 +146,45 @@ def transition_table(log_p: Tensor, code: Tensor, log_q: Tensor) -> Tensor:
     picked = torch.arange(shape[-1], device=p.device) == code.unsqueeze(-1)
     reached = torch.where(picked, integral, 0.0).sum(-1, keepdim=True)
     return torch.where(picked, 1.0 / area, q * torch.clamp(reached - integral, min=0.0))
+
+
+def _by_pairs(log_p: Tensor, code: Tensor, log_q: Tensor) -> Tensor:
+    """The same elementwise over the units: a sorting network, and one comparison a pair of outcomes."""
+    p, q = ([part.contiguous() for part in torch.exp(log).unbind(-1)] for log in (log_p, log_q))
+    kinds = range(len(p))
+    picked = [(code == k).to(p[0].dtype) for k in kinds]
+    # an outcome impossible after arrives never; impossible in both worlds as well (0 / 0)
+    c = [torch.clamp(torch.nan_to_num(p[k] / q[k], nan=_NEVER, posinf=_NEVER), max=_NEVER) for k in kinds]
+    own = _sum([picked[k] * c[k] for k in kinds])
+    # the ends of the pieces, none later than the outcome's own
+    ends = [torch.minimum(each, own) for each in c]
+    for low, high in _network(len(p)):
+        ends[low], ends[high] = torch.minimum(ends[low], ends[high]), torch.maximum(ends[low], ends[high])
+    area = [1.0 + _sum([torch.clamp(q[k] * end - p[k], min=0.0) for k in kinds]) for end in ends]
+    # integral from each end to the last, which is the outcome's own
+    left = [torch.zeros_like(own)]
+    for k in reversed(kinds[:-1]):
+        left.append(left[-1] + (ends[k + 1] - ends[k]) / area[k + 1] / area[k])
+    left.reverse()
+    rows = []
+    for j in kinds:
+        # the longest of the integrals that start no earlier than c_j
+        whole = left[0] * (ends[0] >= c[j])
+        for k in kinds[1:-1]:
+            whole = torch.maximum(whole, left[k] * (ends[k] >= c[j]))
+        rows.append(torch.addcmul(q[j] * whole, picked[j], 1.0 / area[-1]))
+    return torch.stack(torch.broadcast_tensors(*rows), -1)
+
+
+def _sum(parts: list[Tensor]) -> Tensor:
+    total = parts[0]
+    for part in parts[1:]:
+        total = total + part
+    return total
+
+
+def _network(size: int) -> list[tuple[int, int]]:
+    """Pairs to compare and exchange so that ``size`` numbers come out sorted (odd-even transposition)."""
+    if size == 3:
+        return [(0, 1), (1, 2), (0, 1)]
+    return [(low, low + 1) for turn in range(size) for low in range(turn % 2, size - 1, 2)]

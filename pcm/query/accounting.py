@@ -63,7 +63,7 @@ def parameter_words(model: Model, lanes: int) -> tuple[str, float | None, float 
     """Where the parameters came from, k-hat and effective sample size of their draws."""
     if not model.program.parameters and not model.program.trainable:
         return "none", None, None
-    if not model.free and model.posterior is None:
+    if not model.free and not model.program.trainable:
         return "given", None, None
     if model.posterior is None:
         return f"prior ({lanes} draws): not fitted", None, None

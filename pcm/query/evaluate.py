@@ -84,6 +84,7 @@ class Evaluation:
             for world, given in worlds.items()
         }
         for world, plan in self.plans.items():
+            plan.check_units(self.units)
             reused = plan.natural & {target for target in plan.active if isinstance(target, str)}
             for name in sorted(self.base.natural & ({*plan.replayed} | reused)):
                 raise InterventionError(
@@ -296,7 +297,7 @@ class Evaluation:
 
             self._over(
                 world,
-                lambda made, past: {"value": made.values[name].to(self.program.dtype)},
+                lambda made, past: {"value": made.values.get(name, past.values.get(name)).to(self.program.dtype)},
                 self.lanes,
                 inputs=self._parameter_lanes,
                 reduce=add,

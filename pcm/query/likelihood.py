@@ -57,8 +57,8 @@ def _unit_terms(model: Model, known: Mapping[str, Tensor], parameters: Mapping[s
         name = msg["name"]
         if name in parameters:
             return parameters[name]
-        if name not in sites or is_deterministic(msg):
-            return known.get(name, msg["value"])
+        if name not in sites or (is_deterministic(msg) and name not in plan.sets):
+            return msg["value"]
         if name not in plan.sets:
             total = total + _term(msg, known[name]).reshape(-1, units).sum(0)
         return known[name]

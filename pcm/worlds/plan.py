@@ -26,6 +26,7 @@ from functools import cached_property
 import networkx as nx
 
 from pcm.couplings import resolve
+from pcm.errors import InterventionError
 from pcm.graph import CausalGraph
 from pcm.program import Structure
 from pcm.worlds.intervention import Function, Intervention, PerUnit, Stochastic, Target
@@ -122,6 +123,16 @@ class WorldPlan:
         for target, action in interventions.items():
             if isinstance(target, tuple):
                 self.edges.setdefault(target[1], {})[target[0]] = action
+
+    def check_units(self, units: int) -> None:
+        """Raise unless every value per unit has as many values as there are units."""
+        for target, action in self.interventions.items():
+            if isinstance(action, PerUnit):
+                found = action.value.shape[self._unit_axis(target, action)]
+                if found != units:
+                    raise InterventionError(
+                        f"do({target}=…) gives {found} values, one a unit, to {units} units.", site=target
+                    )
 
     def narrow(self, start: int, stop: int) -> WorldPlan:
         """The plan for the units from ``start`` to ``stop`` alone."""

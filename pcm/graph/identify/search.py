@@ -174,7 +174,9 @@ def _adjusted(full: nx.DiGraph, observed: list[Any], asked: _Asked) -> Identific
     if not c and not below & set(y):
         words = (_GRAPH, f"no directed path leads from {listed(t)} to {listed(y)}: there is no effect")
         return Identification(
-            *asked,
+            t,
+            y,
+            c,
             identified=True,
             strategy="none needed",
             adjustment=frozenset(),

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from pcm.errors import QueryError
+from pcm.query.effect import check_probability
 
 __all__ = ["Bounds"]
 
@@ -45,6 +46,8 @@ class Bounds:
         Names of the units.
     notes : tuple of str
         What the bounds rest on.
+    draws : numpy.ndarray of shape (draw, 2) or (draw, 2, unit), or None
+        Of a fitted model: the bounds under each draw of its parameters; ``low`` and ``high`` are their means.
     """
 
     low: Any
@@ -56,6 +59,15 @@ class Bounds:
     attained: tuple[Any, Any] | None = None
     index: pd.Index | None = None
     notes: tuple[str, ...] = ()
+    draws: np.ndarray | None = None
+
+    def interval(self, prob: float = 0.95) -> tuple[Any, Any]:
+        """Where the bounds lie with this probability under the parameter draws; ``(low, high)`` without draws."""
+        check_probability(prob)
+        if self.draws is None:
+            return self.low, self.high
+        low, high = np.quantile(self.draws[:, 0], (1 - prob) / 2, axis=0), np.quantile(self.draws[:, 1], (1 + prob) / 2, axis=0)
+        return (low, high) if np.ndim(low) else (float(low), float(high))
 
     @property
     def width(self) -> Any:
@@ -86,4 +98,8 @@ class Bounds:
             return f"{self.label}: {len(low)} units, mean width {(high - low).mean():.4g}, within " + (
                 f"{low.min():.4g} and {high.max():.4g} ({words})"
             )
-        return f"{self.label}: between {self.low:.4g} and {self.high:.4g} ({words})"
+        spread = ""
+        if self.draws is not None:
+            low, high = self.interval(0.95)
+            spread = f" [{low:.3g}, {high:.3g}] (95 %, {len(self.draws)} draws)"
+        return f"{self.label}: between {self.low:.4g} and {self.high:.4g}{spread} ({words})"

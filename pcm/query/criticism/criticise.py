@@ -22,11 +22,12 @@ import networkx as nx
 import numpy as np
 import pandas as pd
 import torch
+import pyro.distributions as dist
 from pyro.distributions.torch_distribution import MaskedDistribution
 from torch import Tensor
 
 from pcm.couplings import unwrap
-from pcm.errors import ArgumentError, QueryError, listed
+from pcm.errors import ArgumentError, EvidenceError, QueryError, listed
 from pcm.io import row_ids
 from pcm.program import Structure
 from pcm.query.criticism.independence import Pool, baseline, implied_by
@@ -36,9 +37,9 @@ from pcm.query.criticism.residuals import as_columns, noises
 from pcm.query.criticism.result import Criticism
 from pcm.query.evidence import check_evidence, read_units
 from pcm.query.model import Model
-from pcm.worlds import Factual, PerUnit, WorldPlan, choose_seed
+from pcm.worlds import PerUnit, WorldPlan, choose_seed
 
-__all__ = ["FEWEST", "criticise"]
+__all__ = ["FEWEST", "collapsed", "criticise"]
 
 #: Units below which nothing is tested.
 FEWEST = 30
@@ -60,6 +61,13 @@ def criticise(
     if isinstance(level, bool) or not isinstance(level, int | float) or not 0 < level < 1:
         raise ArgumentError(f"level={level!r}: the chance of any false alarm lies between 0 and 1, such as 0.05.")
     values, index = read_units(model, data, what="data")
+    holes = [name for name in model.structure.stochastic if name not in values or bool(torch.isnan(values[name]).any())]
+    if holes:
+        raise EvidenceError(
+            f"criticise tests mechanisms at their observed values; {listed(holes)} {'is' if len(holes) == 1 else 'are'} "
+            "not observed for every unit: drop these rows, or criticise a model without these variables.",
+            column=holes[0],
+        )
     if len(index) < FEWEST:
         raise QueryError(f"criticise was given {len(index)} units; fewer than {FEWEST} can refute nothing: give more.")
     seed = choose_seed(seed)
@@ -98,7 +106,7 @@ class _Run:
             fn, site = self.past.fns.get(name), structure.sites[name]
             if name in self.plan.sets:
                 self.notes.append(f"{name}: set by an intervention, so it has no mechanism to check")
-            elif fn is None or site.coupling is None or isinstance(unwrap(fn)[0], _points()):
+            elif fn is None or site.coupling is None or isinstance(unwrap(fn)[0], dist.Delta):
                 self.notes.append(f"{name}: has no noise to check")
             elif _masked(fn):
                 self.notes.append(f"{name}: not checked, its distribution is masked")
@@ -218,12 +226,6 @@ def _subsample(
     )
 
 
-def _points() -> tuple[type, ...]:
-    import pyro.distributions as dist
-
-    return (dist.Delta,)
-
-
 def _masked(fn: Any) -> bool:
     while fn is not None:
         if isinstance(fn, MaskedDistribution):
@@ -231,6 +233,3 @@ def _masked(fn: Any) -> bool:
             return not (mask is True or (isinstance(mask, Tensor) and bool(mask.all())))
         fn = getattr(fn, "base_dist", None)
     return False
-
-
-_ = Factual

@@ -49,6 +49,7 @@ _REGRESSION = 12
 _INDEX_DEGREE = 5
 _MOST_COLUMNS = 6
 _UNITS_A_REGRESSOR = 10
+_MOST_REGRESSORS = 100
 _FIRST = 4
 
 
@@ -155,9 +156,11 @@ class Pool:
         pairs = [(first, second) for place, first in enumerate(own) for second in own[:place]]
         blocks = [part[:, :_FIRST] for part in own]
         for most in (1, 2):  # plain products of all pairs before any of squares
-            blocks += [(first[:, :most, None] * second[:, None, :most]).reshape(self.units, -1) for first, second in pairs]
+            blocks += [
+                (first[:, :most, None] * second[:, None, :most]).reshape(self.units, -1) for first, second in pairs
+            ]
         blocks += [part[:, _FIRST:] for part in own]
-        most = max(self.units // _UNITS_A_REGRESSOR, 2 * len(own))
+        most = max(min(self.units // _UNITS_A_REGRESSOR, _MOST_REGRESSORS), 2 * len(own))
         found = orthonormal(np.concatenate(blocks, 1)[:, : 2 * most])
         return found[:, :most]
 
@@ -209,7 +212,7 @@ def baseline(
     level: float,
     rng: np.random.Generator,
     relabellings: int = 100,
-    most_tests: int = 3000,
+    most_tests: int = 2000,
 ) -> Baseline:
     """Share of violated independencies, of the graph and of random relabellings of it.
 

@@ -35,7 +35,7 @@ from pcm.query.criticism.features import interaction, smooth
 from pcm.query.criticism.moments import Moments, Tested
 from pcm.query.criticism.residuals import Noise
 
-__all__ = ["OWN", "Check", "Inputs", "adjusted", "check_mechanism"]
+__all__ = ["OWN", "Check", "Inputs", "adjusted", "as_row", "check_mechanism"]
 
 #: Name of a mechanism's own prediction among its inputs.
 OWN = "its own prediction"
@@ -146,6 +146,8 @@ def _shape(uniform: np.ndarray) -> str:
         "tails": stats.kurtosis(standard) * (units / 24) ** 0.5,
     }
     kind = max(departures, key=lambda key: abs(departures[key]))
+    if kind == "tails" and abs(departures["skew"]) > 0.5 * abs(departures["tails"]):
+        kind = "skew"  # one long tail makes heavy tails too
     up = departures[kind] > 0
     if abs(departures[kind]) < 2:
         return "its shape differs"

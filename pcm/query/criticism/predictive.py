@@ -21,7 +21,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from scipy import stats
 from torch import Tensor
 
@@ -32,7 +31,7 @@ from pcm.query.criticism.residuals import as_columns, own_coupling, unordered
 from pcm.query.model import Model
 from pcm.worlds import WorldPlan, factual, forward, over_lanes, world_noise
 
-__all__ = ["bayesian_p", "compare", "replicates"]
+__all__ = ["bayesian_p", "compare", "kind_of", "replicates"]
 
 _MOST_CATEGORIES = 12
 _MOST_COLUMNS = 6
@@ -56,8 +55,10 @@ def replicates(
     covariates = {name: values[name] for name in model.structure.covariates}
 
     def inputs(part: slice) -> dict[str, dict[str, Tensor]]:
-        drawn = {name: value[part] if lanes > 1 else value.expand(part.stop - part.start, *value.shape[1:]) for
-                 name, value in parameters.items()}  # fmt: skip
+        size = part.stop - part.start
+        drawn = {
+            n: value[part] if lanes > 1 else value.expand(size, *value.shape[1:]) for n, value in parameters.items()
+        }
         return {"parameters": drawn, "uniform": world_noise(plan, seed, rows, range(part.start, part.stop))}
 
     def one(lane: dict[str, dict[str, Tensor]]) -> dict[str, Tensor]:
@@ -129,7 +130,6 @@ def _statistics(
     }
     if discrete == "counts":
         return {**plain, "share of zeros": (lambda x: (x == 0).mean(-1), 1)}
-    # quantiles of the same sort: the three together cost one
     return {
         **plain,
         "skewness": (_skewness, 0),
@@ -152,9 +152,7 @@ def _quantile(x: np.ndarray, level: float) -> np.ndarray:
     return part[..., low] + (place - low) * (part[..., min(low + 1, x.shape[-1] - 1)] - part[..., low])
 
 
-def _compared(
-    variable: str, name: str, kind: str, statistic: str, value: float, many: np.ndarray, units: int
-) -> Check:
+def _compared(variable: str, name: str, kind: str, statistic: str, value: float, many: np.ndarray, units: int) -> Check:
     many = many[np.isfinite(many)]
     if len(many) < 10 or not np.isfinite(value):
         return Check(kind, variable, statistic, observed=value)
@@ -164,7 +162,8 @@ def _compared(
     distance = (value - mean) / sd if sd > 0 else np.inf * np.sign(value - mean) if value != mean else 0.0
     tail = float(2 * stats.t.sf(abs(distance) / (1 + 1 / len(many)) ** 0.5, len(many) - 1))
     if units:
-        tail = max(tail, _count_tail(value * units, many * units), _count_tail(units - value * units, units - units * many))
+        count, counts = value * units, many * units
+        tail = max(tail, _count_tail(count, counts), _count_tail(units - count, units - counts))
     # inside the replicates their own share speaks, beyond them the smooth tail
     p = max(share, tail) if share > 0 else tail
     side = "more" if value > mean else "less"
@@ -201,4 +200,4 @@ def kind_of(site: Site, fn: Any) -> str:
     bare = unwrap(fn)[0]
     if unordered(bare) or (site.cardinality is not None and site.cardinality <= _MOST_CATEGORIES):
         return "codes"
-    return "counts" if own_coupling(site, bare).discrete or not torch.is_floating_point(torch.empty(0, dtype=site.dtype)) else ""
+    return "counts" if own_coupling(site, bare).discrete or not site.dtype.is_floating_point else ""

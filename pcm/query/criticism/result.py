@@ -14,12 +14,12 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from pcm.errors import UnknownNameError
+from pcm.errors import QueryError, UnknownNameError
 from pcm.io.arviz import data_tree, to_arviz
 from pcm.program import Site
 from pcm.query.criticism.independence import Baseline
 from pcm.query.criticism.mechanisms import Check, Inputs, as_row
-from pcm.query.criticism.residuals import Noise, as_columns
+from pcm.query.criticism.residuals import Noise
 
 if TYPE_CHECKING:
     from pcm.figures.chart import Chart
@@ -42,6 +42,12 @@ class Criticism:
         Independencies that the graph implies, how many the data violate, and how many random relabellings would.
     notes : tuple of str
         What was left out or done otherwise.
+    noise : dict of name to Noise
+        Each mechanism's residuals, under each draw of the parameters.
+    inputs : Inputs
+        The observed variables as columns.
+    index : pandas.Index
+        Names of the units that were used.
     """
 
     def __init__(
@@ -60,7 +66,7 @@ class Criticism:
         notes: tuple[str, ...] = (),
     ) -> None:
         self.checks, self.level, self.graph, self.notes, self.index = tuple(checks), level, graph, notes, index
-        self._noise, self._observed, self._sites, self._inputs = dict(noise), dict(observed), dict(sites), inputs
+        self.noise, self.inputs, self._observed, self._sites = dict(noise), inputs, dict(observed), dict(sites)
         self._replicated, self._predicted = dict(replicated), dict(predicted)
 
     # -- verdicts ----------------------------------------------------------------------------------------------------
@@ -68,7 +74,7 @@ class Criticism:
     @property
     def variables(self) -> tuple[str, ...]:
         """Names of the variables whose mechanism was checked, in program order."""
-        return tuple(self._noise)
+        return tuple(self.noise)
 
     @property
     def passed(self) -> bool:
@@ -87,7 +93,6 @@ class Criticism:
         said = {name: self._of(name) for name in self.variables}
         said[_GRAPH] = self._graph_words()
         wrong = [name for name in self.variables if said[name] != _fine(name)]
-        broken = sum(check.fails for check in self.checks if check.kind == "independence")
         if self.passed:
             said["overall"] = (
                 f"nothing found against the model in {len(self.checks)} checks of {len(self.index):,} units "
@@ -95,7 +100,7 @@ class Criticism:
             )
         else:
             parts = [f"mechanisms in doubt: {', '.join(wrong)}"] if wrong else []
-            parts += [f"missing edges: {broken}"] if broken else []
+            parts += [f"dependencies without an edge: {len(self._missing)}"] if self._missing else []
             said["overall"] = "; ".join(parts)
         return said
 
@@ -109,17 +114,25 @@ class Criticism:
         rest = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
         return _told(first[0]) + rest
 
+    @cached_property
+    def _missing(self) -> list[Check]:
+        return [check for check in self.checks if check.kind == "independence" and check.fails]
+
     def _graph_words(self) -> str:
         found = self.graph
         if not found.implied:
             return "graph: it implies no independence among these variables, so data cannot test it"
-        broken = sum(check.fails for check in self.checks if check.kind == "independence")
-        words = (
-            f"graph: {found.violated} of {found.implied} implied independencies violated at {self.level:g} each, "
-            f"{broken} beyond doubt; with names exchanged at random {found.expected:.0%} are, and {found.as_good:.0%} "
-            "of such graphs do as well"
+        said = self._missing
+        missing = (
+            f" ({'; '.join(check.words.removeprefix('graph: ').removesuffix('; there is no edge') for check in said)})"
+            if said
+            else ""
         )
-        return words
+        return (
+            f"graph: {found.violated} of {found.implied} implied independencies violated at {self.level:g} each, "
+            f"{len(said) or 'none'} beyond doubt{missing}; with names exchanged at random {found.expected:.0%} are, "
+            f"and {found.as_good:.0%} of such graphs do as well"
+        )
 
     # -- tables and pictures -----------------------------------------------------------------------------------------
 
@@ -141,8 +154,6 @@ class Criticism:
         QueryError
             Outcomes without order have no such noise.
         """
-        from pcm.errors import QueryError
-
         noise = self._named(name)
         if noise.uniform is None:
             raise QueryError(f"'{name}' has outcomes without order, which have no noise on the uniform scale.")
@@ -156,9 +167,9 @@ class Criticism:
         groups: dict[str, dict[str, Any]] = {
             "posterior_predictive": {name: self._array(name, value, 1) for name, value in self._replicated.items()},
             "predictions": {name: self._array(name, value, 1) for name, value in self._predicted.items()},
-            "observed_data": {name: self._array(name, self._observed[name], 0) for name in self._noise},
+            "observed_data": {name: self._array(name, self._observed[name], 0) for name in self.noise},
             "constant_data": {
-                name: self._array(name, value, 0) for name, value in self._observed.items() if name not in self._noise
+                name: self._array(name, value, 0) for name, value in self._observed.items() if name not in self.noise
             },
         }
         labels = [str(unit) if not isinstance(unit, int | np.integer | str) else unit for unit in self.index]
@@ -191,9 +202,9 @@ class Criticism:
         return picture(self, chosen)
 
     def _named(self, name: str) -> Noise:
-        if name not in self._noise:
-            raise UnknownNameError(name, kind="checked variable", known=list(self._noise), where="this criticism")
-        return self._noise[name]
+        if name not in self.noise:
+            raise UnknownNameError(name, kind="checked variable", known=list(self.noise), where="this criticism")
+        return self.noise[name]
 
     def __repr__(self) -> str:
         lines = [*self.verdict.values(), *(f"note: {note}" for note in self.notes)]
@@ -202,7 +213,7 @@ class Criticism:
     def _repr_html_(self) -> str:
         rows = []
         for name, words in self.verdict.items():
-            fine = words == _fine(name) or (name == _GRAPH and "0 beyond doubt" in words) or self.passed
+            fine = words == _fine(name) or (name == _GRAPH and not self._missing) or self.passed
             mark = "✓" if fine else "✗"
             text = words.removeprefix(f"{name}: ")
             rows.append(
@@ -214,7 +225,9 @@ class Criticism:
             for note in self.notes
         ]
         failed = self.to_dataframe()
-        failed = failed[failed["fails"]].sort_values("p")[["kind", "variable", "about", "p", "p_holm", "words"]].head(20)
+        failed = (
+            failed[failed["fails"]].sort_values("p")[["kind", "variable", "about", "p", "p_holm", "words"]].head(20)
+        )
         table = failed.to_html(index=False, float_format=lambda p: f"{p:.2g}") if len(failed) else ""
         return f"<table>{''.join(rows)}</table>{table}"
 
@@ -225,6 +238,3 @@ def _fine(name: str) -> str:
 
 def _told(check: Check) -> str:
     return f"{check.words} (p {'< 1e-16' if check.p < 1e-16 else f'= {check.p:.2g}'})"
-
-
-_ = as_columns

@@ -276,7 +276,7 @@ class SCM:
 
         The file is written whole or not at all; :func:`pcm.load` reads it back, given the program.
         """
-        save_model(self._model, path)
+        save_model(self._model, _path(path, "save"))
 
     def __repr__(self) -> str:
         model = self._model
@@ -318,7 +318,7 @@ def load(path: str | os.PathLike[str], program: Callable[..., Any]) -> SCM:
     >>> bool((again.posterior["p"] == fitted.posterior["p"]).all())
     True
     """
-    return SCM._of(load_model(path, program))
+    return SCM._of(load_model(_path(path, "pcm.load"), program))
 
 
 def ate(scm: SCM, treatment: str, outcome: str, **options: Any) -> Effect:
@@ -389,6 +389,12 @@ def cate(scm: SCM, treatment: str, outcome: str, *, given: Sequence[str], **opti
     [1.0, 2.0]
     """
     return effects.cate(_model(scm), treatment, outcome, given=given, **options)
+
+
+def _path(path: Any, asked: str) -> Any:
+    if not isinstance(path, str | os.PathLike):
+        raise ArgumentError(f"{asked}(path): a path is needed; found {path!r}.")
+    return path
 
 
 def _model(scm: Any) -> Model:

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from pcm.couplings import tail
 from pcm.couplings.coupling import Coupling
-from pcm.couplings.parameters import compact, given_logits, logit, plain
+from pcm.couplings.parameters import compact, concrete, given_logits, logit, plain
 
 __all__ = ["BernoulliCoupling"]
 
@@ -66,6 +66,8 @@ class BernoulliCoupling(Coupling):
 
     def probability(self, fn: Any, value: Tensor, other: Any, outcome: Tensor) -> Tensor:
         """``P(x' = outcome | x = value)``; the broadcast shape."""
+        if outcome.dim() == 0 and concrete(outcome):
+            return (_reach_one if outcome.item() > 0.5 else _reach_zero)(fn, value, other)
         return _choose(outcome, _reach_zero(fn, value, other), _reach_one(fn, value, other))
 
     def expectation(self, fn: Any, value: Tensor, other: Any) -> Tensor:

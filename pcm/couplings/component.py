@@ -34,7 +34,8 @@ from torch.distributions import Categorical
 from pcm.couplings import registry
 from pcm.couplings.coupling import Coupling
 from pcm.couplings.gumbel_max import GumbelMax
-from pcm.couplings.mixture import log_weights, quiet_log_prob
+from pcm.couplings.mixture import log_weights
+from pcm.couplings.parameters import quiet_log_prob
 from pcm.errors import CouplingError
 
 __all__ = ["ComponentCoupling"]

@@ -35,13 +35,13 @@ from torch import Tensor
 
 from pcm.couplings.coupling import Coupling
 from pcm.couplings.finite import FINITE, at_outcome, codes, expected, log_table, outcomes, size
+from pcm.couplings.parameters import plain
 from pcm.errors import CouplingError
 
 __all__ = ["GumbelMax", "transition_table"]
 
-
 _FEW = 8
-_NEVER = 1e300
+_BLOCK = 32_768
 
 
 @final
@@ -121,10 +121,18 @@ def transition_table(log_p: Tensor, code: Tensor, log_q: Tensor) -> Tensor:
     Tensor
         (batch, category); rows sum to one.
     """
-    return (_by_pairs if log_p.shape[-1] <= _FEW else _by_sort)(log_p, code, log_q)
+    if log_p.shape[-1] > _FEW:
+        return _by_sort(log_p, code, log_q)
+    units = code.shape[-1] if code.dim() == 1 else 0
+    if units <= 2 * _BLOCK or not (log_p.shape[:-1] == log_q.shape[:-1] == code.shape and plain()):
+        return _by_pairs(log_p, code, log_q)
+    # what one block needs stays in the cache
+    parts = zip(log_p.split(_BLOCK), code.split(_BLOCK), log_q.split(_BLOCK), strict=True)
+    return torch.cat([_by_pairs(*part) for part in parts])
 
 
 def _by_sort(log_p: Tensor, code: Tensor, log_q: Tensor) -> Tensor:
+    """By sorting the ``c_k``, whatever their number."""
     shape = torch.broadcast_shapes(log_p.shape, log_q.shape)
     p, q = torch.exp(log_p).expand(shape), torch.exp(log_q).expand(shape)
     # an outcome impossible after arrives never; impossible in both worlds as well (0 / 0)
@@ -154,7 +162,8 @@ def _by_pairs(log_p: Tensor, code: Tensor, log_q: Tensor) -> Tensor:
     kinds = range(len(p))
     picked = [(code == k).to(p[0].dtype) for k in kinds]
     # an outcome impossible after arrives never; impossible in both worlds as well (0 / 0)
-    c = [torch.clamp(torch.nan_to_num(p[k] / q[k], nan=_NEVER, posinf=_NEVER), max=_NEVER) for k in kinds]
+    never = 1e-8 * torch.finfo(p[0].dtype).max
+    c = [torch.clamp(torch.nan_to_num(p[k] / q[k], nan=never, posinf=never), max=never) for k in kinds]
     own = _sum([picked[k] * c[k] for k in kinds])
     # the ends of the pieces, none later than the outcome's own
     ends = [torch.minimum(each, own) for each in c]

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from pcm.couplings.coupling import Coupling
 from pcm.couplings.finite import FINITE, at_outcome, log_table, outcomes, size
+from pcm.couplings.parameters import quiet_log_prob
 
 __all__ = ["Independent"]
 
@@ -95,7 +96,7 @@ class Independent(Coupling):
         if self._finite:
             return at_outcome(self.transition(fn, value, other), other, outcome)
         value, outcome = torch.broadcast_tensors(value, outcome)
-        return torch.exp(other.log_prob(outcome))
+        return torch.exp(quiet_log_prob(other, outcome))
 
     def expectation(self, fn: Any, value: Tensor, other: Any) -> Tensor:
         """``E[x']``; shape of the value."""

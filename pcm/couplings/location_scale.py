@@ -36,6 +36,7 @@ __all__ = [
     "LogisticCoupling",
     "NormalCoupling",
     "UniformCoupling",
+    "normal_log_sf",
     "shift_scale",
 ]
 
@@ -108,6 +109,12 @@ def shift_scale(value: Tensor, loc: Tensor, scale: Tensor, new_loc: Tensor, new_
     return torch.addcmul(value + shift, value - loc, stretch)
 
 
+def normal_log_sf(size: Tensor) -> Tensor:
+    """``log Phi(-size)`` for ``size >= 0``; same shape."""
+    # torch.special.log_ndtr has no batching rule
+    return torch.log(0.5 * torch.special.erfcx(size * math.sqrt(0.5))) - 0.5 * size * size
+
+
 @final
 class NormalCoupling(LocationScale):
     """Normal: ``x = loc + scale * z``, ``z ~ N(0, 1)``."""
@@ -122,7 +129,7 @@ class NormalCoupling(LocationScale):
     @staticmethod
     def standard_tail(z: Tensor) -> Tensor:
         """``log Phi(-|z|)`` with the sign of ``z``."""
-        log = torch.special.log_ndtr(-z.abs())
+        log = normal_log_sf(z.abs())
         return torch.where(z > 0, -log, log)
 
     @staticmethod

@@ -29,12 +29,12 @@ from pcm.couplings import registry, tail
 from pcm.couplings.counts import Counts
 from pcm.couplings.coupling import Coupling
 from pcm.couplings.finite import compact_batch
-from pcm.couplings.parameters import log_probabilities
+from pcm.couplings.parameters import log_probabilities, quiet_log_prob
 from pcm.couplings.quantile import Quantile
 from pcm.couplings.solve import root, smallest
 from pcm.errors import CouplingError
 
-__all__ = ["MixtureCoupling", "MixtureCounts", "log_weights", "quiet_log_prob"]
+__all__ = ["MixtureCoupling", "MixtureCounts", "log_weights"]
 
 
 @final
@@ -103,15 +103,6 @@ _COUNTS = MixtureCounts()
 def log_weights(fn: Any) -> Tensor:
     """Log-weights of a mixture; (batch, component), the batch compact."""
     return compact_batch(log_probabilities(fn.mixture_distribution))
-
-
-def quiet_log_prob(fn: Any, value: Tensor) -> Tensor:
-    """Log density without the distribution's own check of its argument."""
-    checked, fn._validate_args = fn._validate_args, False
-    try:
-        return fn.log_prob(value)
-    finally:
-        fn._validate_args = checked
 
 
 def _validate(fn: Any, site: str | None) -> None:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch._C import _functorch  # pyright: ignore[reportAttributeAccessIssue]
 
-__all__ = ["compact", "concrete", "given_logits", "identical", "log_probabilities", "logit", "plain"]
+__all__ = ["compact", "concrete", "given_logits", "identical", "log_probabilities", "logit", "plain", "quiet_log_prob"]
 
 
 def compact(tensor: Tensor) -> Tensor:
@@ -83,3 +83,12 @@ def log_probabilities(fn: Any) -> Tensor:
     # OneHotCategorical keeps its parameters in an inner Categorical
     fn = getattr(fn, "_categorical", fn)
     return fn.logits if given_logits(fn) else torch.log(fn.probs)
+
+
+def quiet_log_prob(fn: Any, value: Tensor) -> Tensor:
+    """Log density without the distribution's own check of its argument."""
+    checked, fn._validate_args = fn._validate_args, False
+    try:
+        return fn.log_prob(value)
+    finally:
+        fn._validate_args = checked

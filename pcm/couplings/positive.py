@@ -32,7 +32,7 @@ from torch import Tensor
 
 from pcm.couplings import tail
 from pcm.couplings.coupling import Coupling
-from pcm.couplings.location_scale import NormalCoupling
+from pcm.couplings.location_scale import NormalCoupling, normal_log_sf
 from pcm.couplings.parameters import compact
 from pcm.couplings.special import normal_quantile
 
@@ -149,7 +149,7 @@ class HalfNormalCoupling(Scale):
     @staticmethod
     def standard_tail(z: Tensor) -> Tensor:
         """From ``erf(z / sqrt(2))`` and ``2 Phi(-z)``."""
-        return tail.from_logs(torch.log(torch.erf(z / math.sqrt(2.0))), math.log(2.0) + torch.special.log_ndtr(-z))
+        return tail.from_logs(torch.log(torch.erf(z / math.sqrt(2.0))), math.log(2.0) + normal_log_sf(z))
 
     @staticmethod
     def standard_quantile(at: Tensor) -> Tensor:

@@ -4,8 +4,32 @@ A family is served if its class is registered, or is a subclass of one that leav
 ``sample``, ``rsample``, ``log_prob``, ``support``). Everything else is refused by name: a distribution never falls
 back on fresh noise silently.
 
+A distribution of your own is served by a :class:`~pcm.couplings.Coupling` of your own, which says in three methods how
+noise becomes a value and back; :func:`pcm.testing.check_coupling` runs the laws on it:
+
 >>> import pyro.distributions as dist, torch
->>> from pcm.couplings import resolve
+>>> from pcm.couplings import Coupling, register, resolve
+>>> class Delayed(dist.Exponential):
+...     "An exponential wait that starts at 1."
+...     support = torch.distributions.constraints.greater_than_eq(1.0)
+...     def log_prob(self, value):
+...         return super().log_prob(value - 1)
+...     def sample(self, sample_shape=()):
+...         return 1 + super().sample(sample_shape)
+>>> class DelayedCoupling(Coupling):
+...     name, families = "monotone", (Delayed,)
+...     def push(self, fn, noise):                         # the equation: noise is Exponential(1)
+...         return 1 + noise / fn.rate
+...     def abduct(self, fn, value, uniform=None):         # its inverse
+...         return (value - 1) * fn.rate
+...     def fresh(self, fn, uniform):                      # noise of its law from uniforms
+...         return -torch.log1p(-uniform)
+>>> register(DelayedCoupling())  # doctest: +SKIP
+>>> DelayedCoupling().transport(Delayed(torch.tensor(2.0)), torch.tensor(3.0), Delayed(torch.tensor(4.0))).item()
+2.0
+
+The Pyro and torch classes of one name are one family, and wrappers are taken off:
+
 >>> coupling, fn = resolve(dist.Normal(0.0, 1.0).expand([3]).mask(False).to_event(1))
 >>> coupling.name, type(fn).__name__
 ('monotone', 'Normal')
@@ -114,9 +138,12 @@ def resolve(fn: Any, override: str | None = None, site: str | None = None) -> tu
     if override is not None and override != coupling.name:
         known = couplings_of(family)
         if override not in known:
+            reason = ""
+            if override == "gumbel_max" and coupling.specialised(fn).discrete:
+                reason = f" gumbel_max compares a finite number of outcomes, and those of {family.__name__} have no end."
             raise CouplingError(
                 f"{_at(site)}the coupling '{override}' was asked of {family.__name__}, which has: {listed(known)}."
-                f"{suggestion(override, known)}",
+                f"{reason}{suggestion(override, known)}",
                 site=site,
                 family=family.__name__,
                 known=list(known),

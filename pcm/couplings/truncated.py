@@ -29,8 +29,7 @@ from torch.distributions import constraints
 from pcm.couplings import registry, tail
 from pcm.couplings.counts import Counts
 from pcm.couplings.coupling import Coupling
-from pcm.couplings.mixture import quiet_log_prob
-from pcm.couplings.parameters import compact, concrete
+from pcm.couplings.parameters import compact, concrete, quiet_log_prob
 from pcm.couplings.quantile import Quantile
 from pcm.couplings.solve import smallest
 from pcm.errors import ArgumentError, CouplingError

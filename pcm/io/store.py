@@ -2,7 +2,7 @@
 
 Names, order and JSON stand in the metadata of the safetensors header; tensors are stored under ``value/<name>``. The
 file is written beside its place, flushed to the disk and then renamed over it, so that a crash leaves the old file
-whole. A digest of all tensors is checked on reading.
+whole. A digest of all contents is checked on reading.
 
 >>> import tempfile, torch
 >>> with tempfile.TemporaryDirectory() as folder:
@@ -75,7 +75,7 @@ def write(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], meta: Map
         "format": FORMAT,
         "version": str(VERSION),
         "names": json.dumps(list(tensors)),
-        "digest": _digest(plain),
+        "digest": _digest(plain, words),
         "meta": words,
     }
     try:
@@ -127,8 +127,8 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any
         tensors = {name: plain[PREFIX + name] for name in names}
     except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
         raise _damaged(path, str(error)) from error
-    if _digest({PREFIX + name: tensor for name, tensor in tensors.items()}) != header.get("digest"):
-        raise _damaged(path, "the digest of its tensors is not the one written")
+    if _digest({PREFIX + name: tensor for name, tensor in tensors.items()}, header["meta"]) != header.get("digest"):
+        raise _damaged(path, "the digest of its contents is not the one written")
     return tensors, meta
 
 
@@ -154,8 +154,8 @@ def _damaged(path: Path, why: str) -> StoreError:
     return StoreError(f"'{path}' is damaged: {why}. Restore a copy, or fit and save again.", path=path)
 
 
-def _digest(tensors: Mapping[str, Tensor]) -> str:
-    digest = hashlib.blake2b(digest_size=16)
+def _digest(tensors: Mapping[str, Tensor], words: str) -> str:
+    digest = hashlib.blake2b(words.encode(), digest_size=16)
     for name, tensor in tensors.items():
         digest.update(f"{name!r} {tensor.dtype} {tuple(tensor.shape)};".encode("utf-8", "backslashreplace"))
         if tensor.numel():

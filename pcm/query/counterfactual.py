@@ -53,11 +53,11 @@ def counterfactual(
     """Answer a counterfactual query; see :meth:`pcm.SCM.counterfactual`."""
     check_draws(draws)
     named = read_worlds(model, do, worlds)
-    values, index = read_units(model, data)
+    units = read_units(model, data)
     seed = choose_seed(seed)
     parameters = model.parameters(draws, seed, prior=False)
-    run = Evaluation(model, values, index, named, parameters, draws=draws, seed=seed)
-    return Counterfactual(run, frozenset(values) - model.structure.parametric)
+    run = Evaluation(model, units.values, units.index, named, parameters, draws=draws, seed=seed, missing=units.missing)
+    return Counterfactual(run, frozenset(units.values) - model.structure.parametric - units.missing.keys())
 
 
 def read_worlds(
@@ -171,6 +171,9 @@ class Counterfactual:
             codes = torch.arange(chances.shape[-1], dtype=chances.dtype)
             mean = chances @ codes
             return self._out(((chances * (codes - mean[..., None]) ** 2).sum(-1)).clamp(min=0).sqrt(), name)
+        analytic = self._run.moments(world, name)
+        if analytic is not None:
+            return self._out(analytic.sd, name)
         draws = self._run.drawn(world, name).to(torch.float64)
         if len(draws) == 1 or not self._uncertain(world, name):
             return np.zeros(self._out(draws[0], name).shape)
@@ -201,6 +204,9 @@ class Counterfactual:
             chances = self._run.chances(world, name).mean(0).cumsum(-1)
             ends = [(chances < level - 1e-12).sum(-1).clamp(max=chances.shape[-1] - 1) for level in levels]
             return np.stack([self._out(end.to(torch.float64), name) for end in ends], -1)
+        analytic = self._run.moments(world, name)
+        if analytic is not None:
+            return np.stack([self._out(analytic.quantile(level), name) for level in levels], -1)
         atoms = self._run.atoms(world, name)
         if atoms is not None:
             ends = [weighted_quantile(*atoms, level) for level in levels]
@@ -272,7 +278,7 @@ class Counterfactual:
             extra = tuple(f"{name}_dim_{axis}" for axis in range(draws.ndim - 3))
             arrays[name] = (("chain", "draw", "world", "unit", *extra), draws[None])
         for name, value in self._run.parameters.items():
-            if self._run.lanes > 1:
+            if len(value) > 1:
                 extra = tuple(f"{name}_dim_{axis}" for axis in range(value.dim() - 1))
                 arrays[name] = (("chain", "draw", *extra), value.numpy()[None])
         seen = {}
@@ -358,7 +364,7 @@ class Counterfactual:
     def _uncertain(self, world: str, name: str) -> bool:
         if world == FACTUAL and name in self._observed:
             return False
-        return self._run.random(world, name) or (self._run.lanes > 1 and not self._run._fixed(world, name))
+        return self._run.random(world, name) or (not self._run.main.single and not self._run._fixed(world, name))
 
     def _code(self, name: str, outcome: Any) -> Any:
         labels = self._run.model.categories.get(name)
@@ -370,6 +376,8 @@ class Counterfactual:
                 f"{suggestion(outcome, labels or [])}"
             )
         count = self._run.structure.sites[name].cardinality
+        if labels is not None and any(isinstance(label, int | float) for label in labels):
+            raise QueryError(f"{outcome!r} is not a category of '{name}'; categories: {listed(labels)}.")
         if not isinstance(outcome, bool | int | float | np.number):
             raise QueryError(f"probability('{name}', …) takes one category or number; found {outcome!r}.")
         if count is not None and outcome not in range(count):
@@ -381,7 +389,9 @@ class Counterfactual:
         inner = len(self._run.structure.sites[name].inner)
         if inner:
             value = value.movedim(inner + lanes, int(lanes))
-        return value.detach().numpy()
+        array = value.detach().numpy()
+        array.flags.writeable = False  # it may be the user's own column, or every draw at once
+        return array
 
 
 def _averaged(lanes: Tensor) -> Tensor:

@@ -231,10 +231,10 @@ def _given_arms(
     seed: int,
     columns: tuple[str, ...],
 ) -> _Arms:
-    values, index = read_units(model, data, what="data")
+    units = read_units(model, data, what="data")
     parameters = model.parameters(draws, seed, prior=False)
     given = {world: {treatment: made.interventions[treatment]} for world, made in worlds.items()}
-    run = Evaluation(model, values, index, given, parameters, draws=256, seed=seed)
+    run = Evaluation(model, units.values, units.index, given, parameters, draws=256, seed=seed, missing=units.missing)
     treated, control = run.mean("treated", outcome), run.mean("control", outcome)
     return _Arms(treated, control, {name: run.points.factual[name] for name in columns}, account_of(run), fresh=False)
 

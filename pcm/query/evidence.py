@@ -5,8 +5,7 @@
 >>> from pcm.query.model import Model
 >>> def coin():
 ...     pyro.sample("x", dist.Bernoulli(0.5))
->>> values, index = read_units(Model(Program(coin)), {"x": [0, 1]})
->>> values["x"]
+>>> read_units(Model(Program(coin)), {"x": [0, 1]}).values["x"]
 tensor([0., 1.], dtype=torch.float64)
 """
 
@@ -14,8 +13,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
+import networkx as nx
 import pandas as pd
 import torch
 from torch import Tensor
@@ -28,7 +29,7 @@ from pcm.program import Site
 from pcm.query.model import Model
 from pcm.worlds import Constant, Factual, Function, PerUnit, Stochastic, WorldPlan, align, factual, set_value
 
-__all__ = ["check_evidence", "check_finite", "columns_of", "frame_of", "read_units"]
+__all__ = ["Units", "check_evidence", "check_finite", "columns_of", "frame_of", "read_units"]
 
 
 def columns_of(model: Model, names: Collection[str] | None = None) -> list[Column]:
@@ -47,44 +48,73 @@ def columns_of(model: Model, names: Collection[str] | None = None) -> list[Colum
     ]
 
 
-def read_units(
-    model: Model, data: Any, *, what: str = "evidence", optional: Collection[str] = ()
-) -> tuple[dict[str, Tensor], pd.Index]:
-    """Evidence for every stochastic site and covariate, ``(*inner, unit, *event)``, and the units' names.
+@dataclass(frozen=True)
+class Units:
+    """Evidence of units: values ``(*inner, unit, *event)``, names, and which stochastic sites which units lack."""
 
-    Deterministic sites, ``optional`` ones and those that an intervention of the model sets may be absent.
+    values: dict[str, Tensor]
+    index: pd.Index
+    missing: dict[str, Tensor]
+
+
+def read_units(model: Model, data: Any, *, what: str = "evidence", partial: bool = True) -> Units:
+    """Evidence by name. Missing columns and empty cells of stochastic sites are recorded; ``partial`` admits them.
 
     Raises
     ------
     EvidenceError
-        A missing column or an empty cell.
+        A missing covariate; a missing column or cell where ``partial`` is False; a deterministic column whose
+        stochastic ancestors are missing.
     """
     found = read_evidence(data, columns_of(model), what=what, share=True)
-    sites = model.structure.sites
-    free = {*optional, *(n for n, a in model.interventions.items() if isinstance(a, Constant | PerUnit | Function))}
-    missing = [name for name in found.missing if sites[name].kind != "deterministic" and name not in free]
-    if missing:
-        kinds = {sites[name].kind for name in missing}
-        raise EvidenceError(
-            f"the {what} lacks {'the covariate' if kinds == {'covariate'} else 'the variable'}"
-            f"{'s' if len(missing) > 1 else ''} {listed(missing)}; it has {listed(_names(data))}. Latent variables "
-            "are not supported yet: give every column.",
-            column=missing[0],
-            missing=missing,
-        )
+    sites, units = model.structure.sites, len(found.index)
+    values = {name: _placed(value, len(sites[name].inner)) for name, value in found.values.items()}
+    set_by = align(model.interventions, found.index)
+    missing: dict[str, Tensor] = {}
+    for name in found.missing:
+        if sites[name].kind == "variable" and name not in set_by:
+            missing[name] = torch.ones(units, dtype=torch.bool)
+            values[name] = torch.zeros(sites[name].shape(units), dtype=sites[name].dtype)
     for name, hole in found.holes.items():
-        rows = [found.index[int(row)] for row in hole.nonzero().flatten()]
+        if name in set_by or sites[name].kind == "deterministic":
+            del values[name]  # computed by the program
+        else:
+            missing[name] = hole
+            spread = hole.reshape(units, *([1] * len(sites[name].event)))
+            values[name] = torch.where(spread, torch.zeros_like(values[name]), values[name])
+    for target, action in set_by.items():
+        if isinstance(target, str) and target not in values and isinstance(action, Constant | PerUnit):
+            values[target] = set_value(action, sites[target], units, {})
+    lacking = [name for name in found.missing if sites[name].kind == "covariate" and name not in set_by]
+    lacking += [name for name in missing if sites[name].kind == "covariate" or not partial]
+    if lacking:
+        name = lacking[0]
+        rows = [] if name in found.missing else [found.index[int(row)] for row in missing[name].nonzero().flatten()]
+        kind = "covariates have no distribution to fill them from" if sites[name].kind == "covariate" else what
         raise EvidenceError(
-            f"column '{name}' of the {what} is empty in {len(rows)} of {len(found.index)} rows (first: "
-            f"{listed(rows, 5)}); missing cells are not supported yet: drop these rows or fill them.",
+            f"the {what} lacks the {_kind(lacking, sites)} {listed(lacking)}"
+            + (f" in {len(rows)} of {units} rows (first: {listed(rows, 5)})" if rows else "")
+            + f"; it has {listed(_names(data))}. "
+            + (f"Give every column: {kind}." if sites[name].kind == "covariate" else "Every cell is needed here."),
             column=name,
+            missing=lacking,
             rows=rows,
         )
-    values = {name: _placed(value, len(sites[name].inner)) for name, value in found.values.items()}
-    for target, action in align(model.interventions, found.index).items():
-        if isinstance(target, str) and target not in values and isinstance(action, Constant | PerUnit):
-            values[target] = set_value(action, sites[target], len(found.index), {})
-    return values, found.index
+    for name in list(values):
+        if sites[name].kind == "deterministic":
+            above = nx.ancestors(model.structure.graph, name) & set(missing)
+            if above:
+                raise EvidenceError(
+                    f"column '{name}' is computed from {listed(sorted(above))}, which some units lack: solving a "
+                    f"deterministic column for its causes is not supported. Give {sorted(above)[0]}, or drop '{name}'.",
+                    column=name,
+                )
+    return Units(values, found.index, missing)
+
+
+def _kind(names: list[str], sites: Mapping[str, Site]) -> str:
+    kind = "covariate" if all(sites[name].kind == "covariate" for name in names) else "variable"
+    return kind + ("s" if len(names) > 1 else "")
 
 
 def _names(data: Any) -> list[Any]:
@@ -156,7 +186,7 @@ def _check_codes(name: str, value: Tensor, site: Site, labels: tuple[Any, ...] |
         bad = (value < 0) | (value >= count)
         row = int(bad.movedim(len(site.inner), 0).reshape(len(index), -1).any(1).nonzero()[0])
         raise SupportError(
-            f"'{name}' takes the codes 0..{count - 1}; found {int(value[bad].flatten()[0])} (first in row {index[row]}).",
+            f"'{name}' takes the codes 0..{count - 1}; found {int(value[bad].flatten()[0])} in row {index[row]}.",
             site=name,
             value=int(value[bad].flatten()[0]),
             rows=[index[row]],

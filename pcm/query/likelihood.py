@@ -22,7 +22,7 @@ from pcm.infer import Target
 from pcm.program import is_deterministic
 from pcm.query.evidence import check_evidence, read_units
 from pcm.query.model import Model, check_draws
-from pcm.worlds import WorldPlan, align, choose_seed, over_lanes
+from pcm.worlds import Factual, Run, WorldPlan, align, choose_seed, over_lanes
 
 __all__ = ["log_prob", "target_of"]
 
@@ -31,7 +31,8 @@ def log_prob(model: Model, data: Any, *, draws: int = 256, seed: int | None = No
     """Log density of each unit's observed sites, ``[unit]``, or ``[draw, unit]`` under parameter draws."""
     check_draws(draws)
     with model.program.sealed():
-        values, index = read_units(model, data, what="data")
+        found = read_units(model, data, what="data", partial=False)
+        values, index = found.values, found.index
         model = replace(model, interventions=align(model.interventions, index))
         parameters = model.parameters(draws, choose_seed(seed), prior=False)
         first = {name: value[0] for name, value in parameters.items()}
@@ -51,6 +52,7 @@ def log_prob(model: Model, data: Any, *, draws: int = 256, seed: int | None = No
 def _unit_terms(model: Model, known: Mapping[str, Tensor], parameters: Mapping[str, Tensor], units: int) -> Tensor:
     total = torch.zeros(units)
     plan, sites = WorldPlan(model.structure, model.interventions), model.structure.sites
+    run = Run(model.program, plan, Factual(dict(known), {}, units), parameters, {}, {})
 
     def act(msg: Any) -> Tensor:
         nonlocal total
@@ -60,16 +62,17 @@ def _unit_terms(model: Model, known: Mapping[str, Tensor], parameters: Mapping[s
         if name not in sites or (is_deterministic(msg) and name not in plan.sets):
             return msg["value"]
         if name not in plan.sets:
-            total = total + _term(msg, known[name]).reshape(-1, units).sum(0)
+            fn = run.read_by_edges(name) if name in plan.edges else msg["fn"]
+            total = total + _term(msg, fn, known[name]).reshape(-1, units).sum(0)
         return known[name]
 
     model.program.execute(act, units, known)
     return total
 
 
-def _term(msg: Any, value: Tensor) -> Tensor:
+def _term(msg: Any, fn: Any, value: Tensor) -> Tensor:
     """A site's log density, with the program's own mask and scale."""
-    term = msg["fn"].log_prob(value)
+    term = fn.log_prob(value)
     if msg["mask"] is not None:
         term = term * msg["mask"]
     return term if msg["scale"] is None or isinstance(msg["scale"], float) else term * msg["scale"]
@@ -95,7 +98,8 @@ def target_of(model: Model, data: Any) -> tuple[Target, dict[str, Tensor]]:
     plan = WorldPlan(structure, model.interventions)
     if plan.edges:
         raise FitError("fit() under an edge intervention is not supported: fit the program as it is, then intervene.")
-    values, index = read_units(model, data, what="data")
+    found = read_units(model, data, what="data", partial=False)
+    values, index = found.values, found.index
     model = replace(model, interventions=align(model.interventions, index))
     plan, units = WorldPlan(structure, model.interventions), len(index)
     with program.sealed(grad=True):
@@ -144,7 +148,7 @@ class _Terms:
             if is_deterministic(msg):
                 return msg["value"] if name not in self.plan.sets else self.known[name]
             if name not in self.skip and name not in self.plan.sets:
-                found[name] = _term(msg, self.known[name]).sum()
+                found[name] = _term(msg, msg["fn"], self.known[name]).sum()
             return self.known[name]
 
         self.model.program.execute(act, self.units, self.known)

@@ -71,24 +71,26 @@ def code_of(model: Model, name: str, value: Any) -> float:
 
 
 def parents_in(model: Model, data: Any, names: Collection[str]) -> tuple[dict[str, Tensor], pd.Index]:
-    """What the mechanisms of ``names`` read, from data; their own values too where the data have them.
+    """What the mechanisms of ``names`` read, from data; their own values too where the data have them in full.
 
     Raises
     ------
     EvidenceError, DataError
         A column that a mechanism reads is missing or has empty cells.
     """
-    structure = model.structure
-    read = ancestors(structure.graph, set(names))
-    values, index = read_units(model, data, what="data", optional=[n for n in structure.sites if n not in read])
-    for name in read:
-        if structure.sites[name].kind == "deterministic":
-            continue
-        if name not in values and name not in model.interventions:
-            raise EvidenceError(f"the data lack '{name}', which {listed(names)} depend on.", column=name)
-        if name in values and values[name].is_floating_point() and not bool(torch.isfinite(values[name]).all()):
-            raise EvidenceError(f"column '{name}' of the data has empty cells; drop those rows.", column=name)
-    return values, index
+    sites, found = model.structure.sites, read_units(model, data, what="data")
+    needed = ancestors(model.structure.graph, set(names))
+    for name, hole in found.missing.items():
+        if name in needed:
+            rows = [found.index[int(row)] for row in hole.nonzero().flatten()[:5]]
+            raise EvidenceError(
+                f"the mechanism of {listed(names)} depends on '{name}', which the data lack"
+                + ("." if bool(hole.all()) else f" in some rows (first: {listed(rows, 5)}); drop them."),
+                column=name,
+                rows=rows,
+            )
+    lacking = {name for name in found.missing if sites[name].kind == "variable"}
+    return {name: value for name, value in found.values.items() if name not in lacking}, found.index
 
 
 def at_mechanisms(

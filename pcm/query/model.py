@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -77,9 +78,9 @@ class Model:
             try:
                 tensor = torch.as_tensor(value, dtype=site.dtype)
                 tensor = tensor.expand(site.event)
-            except (TypeError, ValueError, RuntimeError) as error:
+            except (TypeError, ValueError, RuntimeError):
                 raise ArgumentError(
-                    f"given({name}=…): {value!r} does not have the parameter's shape {site.event} ({error})."
+                    f"given({name}=…): {value!r} does not have the parameter's shape {site.event}."
                 ) from None
             if not bool(torch.isfinite(tensor).all()):
                 raise ArgumentError(f"given({name}=…): the value is not finite.")
@@ -166,7 +167,11 @@ def read_categories(categories: Any) -> dict[str, tuple[Any, ...]]:
     for name, labels in categories.items():
         if isinstance(labels, str) or not hasattr(labels, "__iter__"):
             raise ArgumentError(f"categories={{'{name}': …}} needs a list of labels; found {labels!r}.")
-        made[name] = tuple(labels)
+        plain = tuple(label.item() if isinstance(label, np.generic) else label for label in labels)
+        odd = [label for label in plain if not isinstance(label, str | int | float) or label != label]
+        if odd:
+            raise ArgumentError(f"categories={{'{name}': …}}: {odd[0]!r} is no label; labels are texts or numbers.")
+        made[name] = plain
     return made
 
 

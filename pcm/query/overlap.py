@@ -87,7 +87,7 @@ class Overlap:
     @property
     def mask(self) -> np.ndarray:
         """Whether each unit is flagged, ``[unit]``."""
-        return (self.probability.to_numpy() < self.threshold).any(1)
+        return np.asarray((self.probability.to_numpy() < self.threshold).any(1))
 
     @property
     def flagged(self) -> pd.Index:
@@ -228,8 +228,6 @@ def overlap(
     values, index = parents_in(model, data, [treatment])
     parameters = model.parameters(draws, seed, prior=False)
     own = values.get(treatment)
-    if own is not None and own.is_floating_point() and not bool(torch.isfinite(own).all()):
-        own = None
 
     def read(fns: dict[str, Any]) -> dict[str, Tensor]:
         fn = fns[treatment]

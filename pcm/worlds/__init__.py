@@ -22,6 +22,7 @@ from pcm.worlds.noise import uniforms as uniforms
 from pcm.worlds.plan import WorldPlan as WorldPlan
 from pcm.worlds.replay import Factual as Factual
 from pcm.worlds.replay import Replayed as Replayed
+from pcm.worlds.replay import Run as Run
 from pcm.worlds.replay import factual as factual
 from pcm.worlds.replay import replay as replay
 from pcm.worlds.replay import set_value as set_value
@@ -33,6 +34,7 @@ __all__ = [
     "Intervention",
     "PerUnit",
     "Replayed",
+    "Run",
     "Stochastic",
     "Target",
     "WorldPlan",

@@ -282,6 +282,10 @@ def _codes(value: Any, labels: tuple[Any, ...], site: Site, asked: str) -> Any:
                     site=site.name,
                 )
             return known[label]
+        if any(isinstance(name, int | float) for name in labels):
+            raise InterventionError(
+                f"{asked}: {label!r} is not a category of '{site.name}'; categories: {listed(labels)}.", site=site.name
+            )
         return label
 
     if isinstance(value, Tensor):

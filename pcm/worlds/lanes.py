@@ -58,8 +58,10 @@ def over_lanes(
         if not looped:
             try:
                 made = mapped(given)
-            except PCMError:
-                raise
+            except PCMError as error:
+                if not isinstance(error.__cause__, RuntimeError | TypeError):
+                    raise
+                looped = True  # a function of the user's that cannot be mapped; a real failure fails again
             except (RuntimeError, TypeError, ValueError, NotImplementedError):
                 looped = True
         if looped:

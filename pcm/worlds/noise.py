@@ -24,6 +24,9 @@ from pcm.errors import ArgumentError
 
 __all__ = ["choose_seed", "uniforms"]
 
+#: Uniforms made at a time: 256 kB.
+CHUNK = 32_768
+
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -62,20 +65,30 @@ def uniforms(
     with np.errstate(over="ignore"):
         lanes = _mix((rows ^ key) + _GOLDEN)
         counter = np.arange(draws.start * depth * width, draws.stop * depth * width, draws.step, dtype=np.uint64)
-        counter = _mix(counter * _GOLDEN + key).reshape(len(draws), depth, 1, width)
-        bits = _mix(lanes[None, None, :, None] + counter)
-    bits >>= np.uint64(11)
-    values = bits.astype(np.float64)
-    values += 0.5
-    values *= 2.0**-53
+        counter = _mix(counter * _GOLDEN + key).reshape(len(draws) * depth, 1, width)
+        values = np.empty((len(draws) * depth, len(rows), width))
+        step = max(1, CHUNK // max(1, len(rows) * width))
+        for start in range(0, len(values), step):  # in chunks that stay in the cache, on buffers of their own
+            bits = lanes[None, :, None] + counter[start : start + step]
+            part = values[start : start + step]
+            _mix_in_place(bits, part.view(np.uint64))
+            bits >>= np.uint64(11)
+            part[...] = bits
+            part += 0.5
+            part *= 2.0**-53
     return torch.from_numpy(values).reshape(len(draws), *inner, len(rows), *event)
 
 
 def _mix(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """The finaliser of SplitMix64: a bijection of 64 bits."""
-    bits = bits ^ (bits >> np.uint64(30))
-    bits *= np.uint64(0xBF58476D1CE4E5B9)
-    bits ^= bits >> np.uint64(27)
-    bits *= np.uint64(0x94D049BB133111EB)
-    bits ^= bits >> np.uint64(31)
+    bits = bits.copy()
+    _mix_in_place(bits, np.empty_like(bits))
     return bits
+
+
+def _mix_in_place(bits: NDArray[np.uint64], spare: NDArray[np.uint64]) -> None:
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, None)):
+        np.right_shift(bits, np.uint64(shift), out=spare)
+        bits ^= spare
+        if factor is not None:
+            bits *= np.uint64(factor)

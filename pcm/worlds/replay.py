@@ -84,12 +84,12 @@ def factual(
             known[name] = run._set(name, run.sets[name], None)
         if name in known:
             if name in needed:
-                fns[name] = run._read_by_edges(name) if run is not None and name in run.edges else msg["fn"]
+                fns[name] = run.read_by_edges(name) if run is not None and name in run.edges else msg["fn"]
             return known[name]
         value = msg["value"]
         if name in sites:
             if run is not None and name in run.edges:
-                value = run._read_by_edges(name)
+                value = run.read_by_edges(name)
             known[name] = value = _full(value, sites[name], units)
         return value
 
@@ -174,10 +174,10 @@ class Run:
         ):
             return self._set(name, action, self.past.values[name])
         if site.kind == "deterministic":
-            value = self._read_by_edges(name) if name in self.edges else msg["value"]
+            value = self.read_by_edges(name) if name in self.edges else msg["value"]
             value = _full(value, site, self.past.units)
         else:
-            value = self.mechanism(name, site, self._read_by_edges(name) if name in self.edges else msg["fn"])
+            value = self.mechanism(name, site, self.read_by_edges(name) if name in self.edges else msg["fn"])
         return value if action is None else self._set(name, action, value)
 
     def mechanism(self, name: str, site: Site, fn: Any) -> Tensor:
@@ -219,7 +219,7 @@ class Run:
     def _weigh(self, probability: Tensor) -> None:
         self.out.weight = probability if self.out.weight is None else self.out.weight * probability
 
-    def _read_by_edges(self, child: str) -> Any:
+    def read_by_edges(self, child: str) -> Any:
         """The child's distribution (or deterministic value) when only it sees the edges' values."""
         seen: dict[str, Tensor] = {}
         for parent, action in self.edges[child].items():
@@ -272,7 +272,8 @@ def set_value(action: Intervention, site: Site, units: int, read: Mapping[str, T
     else:
         assert isinstance(action, Function)
         try:
-            value = action.function(**read)
+            # copies: a function that writes in place must not reach the user's data or another world
+            value = action.function(**{name: part.clone() for name, part in read.items()})
         except PCMError:
             raise
         except Exception as error:

@@ -22,7 +22,7 @@ from pcm.graph.paths import ancestors, descendants
 __all__ = ["front_door", "instrument"]
 
 #: Sets of mediators looked at; general identification decides beyond.
-_MOST_SETS = 2_000
+_MOST_SETS = 500
 
 
 def front_door(

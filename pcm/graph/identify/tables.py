@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     import xarray as xr
 
 __all__ = ["Table", "read_joint"]
+
+#: Cells of the largest table that is built (400 MB).
+_MOST_CELLS = 50_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,9 +111,11 @@ def read_joint(joint: Any, names: Sequence[Any]) -> Table:
         empty = [name for name in names if bool(joint[name].isna().to_numpy().any())]
         if empty:
             raise DataError(f"column '{empty[0]}' of the data has empty cells; drop those rows.", column=empty[0])
+        _few({name: joint[name].nunique() for name in names})
         joint = joint.groupby(list(names), observed=True).size()
     if isinstance(joint, pd.Series):
         _present(joint.index.names, names)
+        _few({name: joint.index.get_level_values(name).nunique() for name in names})
         # other levels are summed over, and cells that are not listed never happen
         cells: Any = joint.groupby(level=list(names), observed=True).sum()
         array = cells.to_xarray().fillna(0.0)
@@ -129,6 +135,16 @@ def read_joint(joint: Any, names: Sequence[Any]) -> Table:
         raise DataError("the joint law is zero everywhere; give probabilities or counts.")
     labels = {dim: np.asarray(array[dim].values) for dim in dims}
     return Table(dims, values / total, labels).marginal(names)
+
+
+def _few(counts: dict[Any, int]) -> None:
+    if math.prod(counts.values()) > _MOST_CELLS:
+        name = max(counts, key=lambda name: counts[name])
+        raise DataError(
+            f"a table over {listed(counts)} would have {math.prod(counts.values()):.3g} cells: '{name}' takes "
+            f"{counts[name]} values. An estimand is evaluated on discrete variables: cut continuous ones into bins.",
+            column=name,
+        )
 
 
 def _present(found: Any, names: Sequence[Any]) -> None:

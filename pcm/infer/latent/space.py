@@ -56,6 +56,8 @@ class Space:
     missing : dict of name to bool tensor ``(unit,)``
         Stochastic sites that some unit lacks.
     units : int
+    split : bool
+        Whether barren sites are set apart; otherwise all that is missing is inferred.
     """
 
     def __init__(
@@ -65,6 +67,8 @@ class Space:
         known: Mapping[str, Tensor],
         missing: Mapping[str, Tensor],
         units: int,
+        *,
+        split: bool = True,
     ) -> None:
         self.program, self.plan, self.units = program, plan, units
         self.sites = program.structure.sites
@@ -75,7 +79,7 @@ class Space:
             else torch.zeros(self.sites[name].shape(units), dtype=self.sites[name].dtype)
             for name in {*known, *self.missing}
         }
-        self.barren = self._barren()
+        self.barren = self._barren() if split else {name: torch.zeros_like(mask) for name, mask in self.missing.items()}
         self.inferred = {
             name: mask & ~self.barren[name]
             for name, mask in self.missing.items()
@@ -143,14 +147,15 @@ class Space:
         counts = [self.sites[name].cardinality or 1 for name in self.discrete]
         if math.prod(counts) > MAX_CONFIGURATIONS:
             raise QueryError(
-                f"the missing discrete sites {', '.join(self.discrete)} have {math.prod(counts):,} joint values, more than "
-                f"{MAX_CONFIGURATIONS:,} to enumerate: give some of their columns."
+                f"the missing discrete sites {', '.join(self.discrete)} have {math.prod(counts):,} joint values, "
+                f"more than {MAX_CONFIGURATIONS:,} to enumerate: give some of their columns."
             )
-        return torch.tensor(list(itertools.product(*map(range, counts))), dtype=torch.int64).reshape(-1, len(counts))
+        codes = list(itertools.product(*map(range, counts)))
+        return torch.tensor(codes, dtype=torch.int64).reshape(len(codes), len(counts))
 
     @cached_property
     def counted(self) -> Tensor:
-        """Which configurations count for a unit: of a site that it has, only the first code does; ``(config, unit)``."""
+        """Which configurations count for a unit, ``(config, unit)``: of a site that it has, only the first code."""
         mask = torch.ones(len(self.configurations), self.units, dtype=torch.bool)
         for place, name in enumerate(self.discrete):
             mask &= self.inferred[name][None] | (self.configurations[:, place] == 0)[:, None]

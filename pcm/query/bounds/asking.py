@@ -60,8 +60,8 @@ def bounds(
         ``"P(y[x=1]=1 | x=0, y=0)"``, or a :class:`Query`.
     graph : networkx.DiGraph, edges, or str such as ``"z -> x -> y; x <-> y"``
         Of a table; a model has its own.
-    confounded : pairs of variables, optional
-        Pairs that share an unmeasured cause (``x <-> y``).
+    confounded : groups of variables, optional
+        Pairs (``x <-> y``) or larger groups that share one unmeasured cause.
     latent : collection of str
         Variables of the graph that are not observed: they are projected out.
     monotone : pairs (parent, child)
@@ -90,9 +90,11 @@ def bounds(
 
     Notes
     -----
-    Over one confounded component the answer is a linear programme over response types, and sharp. Where a question
-    multiplies components, corners of the polytopes are enumerated (sharp) or the product relaxed (valid; sharp where a
-    model attains it). Bounds from a sample are those of its frequencies: they carry no sampling uncertainty.
+    Over one confounded component the answer is a linear programme over response types: sharp where all its members
+    may share one cause, valid where they share causes only pair by pair (of a chain ``a <-> b <-> c`` those causes are
+    taken for one). A latent variable may take any number of values. Where a question multiplies components, corners of
+    the polytopes are enumerated (sharp) or the product relaxed (valid; sharp where a model attains it). Bounds from a
+    sample are those of its frequencies: they carry no sampling uncertainty.
 
     References
     ----------
@@ -110,7 +112,10 @@ def bounds(
     asked = parse_query(query) if isinstance(query, str) else query
     if not isinstance(asked, Query):
         raise ArgumentError(f"query={query!r}: a string such as 'PNS(x, y)' or a pcm.query.bounds.Query is needed.")
-    pairs, rising = _pairs(confounded or (), "confounded"), _pairs(monotone, "monotone")
+    pairs, rising = (
+        [tuple(group) if not isinstance(group, str) else group for group in confounded or ()],
+        _edges(monotone),
+    )
     if isinstance(source, Model):
         if graph is not None:
             raise ArgumentError("graph= is for tables: a program has its own graph. Declare confounded= or latent=.")
@@ -121,7 +126,7 @@ def bounds(
         if graph is None:
             raise ArgumentError("a table needs its graph: graph='z -> x -> y; x <-> y', a networkx.DiGraph, or edges.")
         plain, more = parse_graph(graph)
-        laws = [_law_of_table(source, plain, [*pairs, *more], latent)]
+        laws = [_law_of_table(source, plain, [*pairs, *more], latent, tolerance)]
     measured = _measured(list(experiments), laws[0].shape)
     _check_monotone(rising, laws[0].shape)
     rows, index, place = _units(data, laws[0].shape)
@@ -135,11 +140,11 @@ def bounds(
 # -- private ---------------------------------------------------------------------------------------------------------
 
 
-def _pairs(given: Iterable[Sequence[str]], what: str) -> list[tuple[str, str]]:
+def _edges(monotone: Iterable[Sequence[str]]) -> list[tuple[str, str]]:
     made = []
-    for pair in given:
+    for pair in monotone:
         if isinstance(pair, str) or len(pair) != 2:
-            raise ArgumentError(f"{what}={pair!r}: pairs of variables are needed, such as [('x', 'y')].")
+            raise ArgumentError(f"monotone={pair!r}: pairs (parent, child) are needed, such as [('x', 'y')].")
         made.append((pair[0], pair[1]))
     return made
 
@@ -164,7 +169,7 @@ def _finite(model: Model, query: Query) -> bool:
 def _laws_of_model(
     model: Model,
     query: Query,
-    pairs: list[tuple[str, str]],
+    pairs: list[Any],
     latent: Collection[str],
     data: Any,
     experiments: Iterable[Experiment],
@@ -189,19 +194,18 @@ def _columns(data: Any) -> list[Any]:
     return list(data.columns if isinstance(data, pd.DataFrame) else getattr(data, "dims", data))
 
 
-def _law_of_table(source: Any, graph: nx.DiGraph, pairs: list[tuple[str, str]], latent: Collection[str]) -> Law:
+def _law_of_table(source: Any, graph: nx.DiGraph, pairs: list[Any], latent: Collection[str], tolerance: float) -> Law:
     plain, found = projected(graph, pairs, latent)
     order = list(nx.topological_sort(plain))
-    try:
-        table = read_table(source, [name for name in graph if name not in latent])
-    except UnknownNameError as error:
-        raise UnknownNameError(error.name, kind="column", known=error.known, where="the table") from None  # type: ignore[attr-defined]
+    table = read_table(source, [name for name in graph if name not in latent])
     shape = Shape.of(plain, found, {name: table.levels[name] for name in order})
     joint = table.array.transpose([table.names.index(name) for name in shape.names])
-    law = law_of_joint(shape, joint, exact=table.exact)
+    law = law_of_joint(shape, joint, exact=table.exact, tolerance=tolerance)
     if table.exact:
         return law
-    return Law(shape, law.factors, (*law.notes, f"frequencies of {table.size} units: no sampling uncertainty is included"))
+    return Law(
+        shape, law.factors, (*law.notes, f"frequencies of {table.size} units: no sampling uncertainty is included")
+    )
 
 
 def _measured(experiments: list[Experiment], shape: Shape) -> list[tuple[Query, float, str]]:
@@ -212,7 +216,9 @@ def _measured(experiments: list[Experiment], shape: Shape) -> list[tuple[Query, 
             do, table = experiment
             world = tuple(do.items())
         except (TypeError, ValueError, AttributeError):
-            raise ArgumentError("experiments are pairs ({'x': 1}, table): what was set, and what was measured.") from None
+            raise ArgumentError(
+                "experiments are pairs ({'x': 1}, table): what was set, and what was measured."
+            ) from None
         names = [name for name in shape.names if name not in do]
         found = read_table(table, names, levels={n: shape.levels[n] for n in names}, partial=True)
         for cell in np.ndindex(found.array.shape):
@@ -230,8 +236,8 @@ def _check_monotone(rising: list[tuple[str, str]], shape: Shape) -> None:
                 raise UnknownNameError(name, known=list(shape.levels), where="the bounded law")
         if parent not in shape.parents[child]:
             raise QueryError(
-                f"monotone=[({parent!r}, {child!r})]: {parent} → {child} is not an edge; monotonicity is declared edge by "
-                f"edge ({child} reads {', '.join(shape.parents[child]) or 'nothing'})."
+                f"monotone=[({parent!r}, {child!r})]: {parent} → {child} is not an edge; monotonicity is declared edge "
+                f"by edge ({child} reads {', '.join(shape.parents[child]) or 'nothing'})."
             )
 
 
@@ -246,9 +252,13 @@ def _units(data: Any, shape: Shape) -> tuple[list[dict[str, Any]], pd.Index | No
         raise UnknownNameError(unknown[0] if unknown else "", kind="column", known=list(shape.levels), where="the law")
     if not len(frame):
         return [], frame.index, np.zeros(0, int)
-    codes, rows = pd.factorize(pd.MultiIndex.from_frame(frame[kept].astype(object).where(frame[kept].notna(), None)))
-    made = [{n: v for n, v in zip(kept, row, strict=True) if v is not None and v == v} for row in rows]
-    return made, frame.index, codes
+    cells = [pd.factorize(frame[name]) for name in kept]  # an empty cell has the code -1
+    rows, place = np.unique(np.stack([codes for codes, _ in cells], 1), axis=0, return_inverse=True)
+    made = [
+        {name: values[code] for name, code, (_, values) in zip(kept, row, cells, strict=True) if code >= 0}
+        for row in rows
+    ]
+    return made, frame.index, place.ravel()
 
 
 def _with(query: Query, row: dict[str, Any]) -> Query:
@@ -260,7 +270,12 @@ def _with(query: Query, row: dict[str, Any]) -> Query:
 
 
 def _one(
-    law: Law, query: Query, rising: list[tuple[str, str]], measured: list[tuple[Query, float, str]], tolerance: float, cache: dict
+    law: Law,
+    query: Query,
+    rising: list[tuple[str, str]],
+    measured: list[tuple[Query, float, str]],
+    tolerance: float,
+    cache: dict,
 ) -> Solved:
     asked = Asked(law, query, rising, [more for more, _, _ in measured])
     values = [(value, words) for _, value, words in measured]
@@ -286,8 +301,10 @@ def _collected(
     means = [side.mean(0) if index is not None else float(side.mean()) for side in ends]
     attained = None
     if not all(s.sharp for s in every):
-        inner = [np.array([[(s.attained or (s.low, s.high))[at] for s in lane] for lane in found]).mean(0) for at in (0, 1)]
-        attained = tuple(side[place] if index is not None else float(side[0]) for side in inner)
+        inner = [
+            np.array([[(s.attained or (s.low, s.high))[at] for s in lane] for lane in found]).mean(0) for at in (0, 1)
+        ]
+        attained = (inner[0][place], inner[1][place]) if index is not None else (float(inner[0][0]), float(inner[1][0]))
     return Bounds(
         means[0],
         means[1],

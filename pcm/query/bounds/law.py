@@ -1,8 +1,8 @@
 """A law over finite variables with its graph, factorised over confounded components.
 
-The variables joined by ``↔`` form components; ``P(v) = Π_C Q_C(v_C | pa_C)`` with ``Q_C = Π_{i ∈ C} P(v_i | T_i)``, where
-``T_i`` is what a variable depends on given all before it: its component among these, and their parents (Tian & Pearl
-2002). Latent variables are projected out: their children share noise.
+The variables that share unmeasured causes form components; ``P(v) = Π_C Q_C(v_C | pa_C)``, ``Q_C = Π_{i ∈ C} P(v_i |
+T_i)``, where ``T_i`` is what a variable depends on given all before it: its component among these, and their parents
+(Tian & Pearl 2002). Latent variables are projected out: their children share noise.
 
 >>> import numpy as np
 >>> joint = np.array([[0.3, 0.2], [0.1, 0.4]])
@@ -43,29 +43,35 @@ class Shape:
     parents : dict of name to tuple of names
     components : tuple of tuples of names
         Variables joined by confounding, each in topological order.
+    pairs : frozenset of pairs
+        Variables that share an unmeasured cause.
+    joint : frozenset of components
+        Those all of whose members may share one cause: then every joint distribution of their noise is possible.
     """
 
     levels: dict[str, tuple[Any, ...]]
     parents: dict[str, tuple[str, ...]]
     components: tuple[tuple[str, ...], ...]
     pairs: frozenset[tuple[str, str]] = frozenset()
+    joint: frozenset[tuple[str, ...]] = frozenset()
 
     @classmethod
-    def of(
-        cls, graph: nx.DiGraph, confounded: Iterable[Sequence[str]], levels: Mapping[str, tuple[Any, ...]]
-    ) -> Shape:
+    def of(cls, graph: nx.DiGraph, confounded: Iterable[Sequence[str]], levels: Mapping[str, tuple[Any, ...]]) -> Shape:
         """The shape of a graph over the variables of ``levels``."""
         order = [name for name in nx.lexicographical_topological_sort(graph, key=_position(graph)) if name in levels]
         place = {name: at for at, name in enumerate(order)}
-        pairs = frozenset((min(p, key=place.__getitem__), max(p, key=place.__getitem__)) for p in confounded)
+        groups = [sorted(group, key=place.__getitem__) for group in confounded]
+        pairs = frozenset(pair for group in groups for pair in combinations(group, 2))
         joined: nx.Graph = nx.Graph(list(pairs))
         joined.add_nodes_from(order)
-        found = sorted((sorted(part, key=place.__getitem__) for part in nx.connected_components(joined)), key=str)
+        parts = [tuple(sorted(part, key=place.__getitem__)) for part in nx.connected_components(joined)]
+        parts.sort(key=lambda part: place[part[0]])
         return cls(
             {name: tuple(levels[name]) for name in order},
             {name: tuple(sorted(graph.predecessors(name), key=place.__getitem__)) for name in order},
-            tuple(map(tuple, found)),
+            tuple(parts),
             pairs,
+            frozenset(part for part in parts if len(part) == 1 or any(set(part) <= set(group) for group in groups)),
         )
 
     @property
@@ -103,11 +109,11 @@ class Law:
     notes: tuple[str, ...] = field(default=())
 
 
-def law_of_joint(shape: Shape, joint: np.ndarray, *, exact: bool = True) -> Law:
+def law_of_joint(shape: Shape, joint: np.ndarray, *, exact: bool = True, tolerance: float = 0.0) -> Law:
     """The factors of a joint table whose axes are the shape's variables in order.
 
-    Where ``exact``, the independences of the graph must hold in the table; otherwise (the frequencies of a sample)
-    they are imposed, and a note says how far the table is from them.
+    Where ``exact``, the independences of the graph must hold in the table within ``tolerance``; otherwise (the
+    frequencies of a sample) they are imposed. A note says how far the table is from them.
 
     Raises
     ------
@@ -121,7 +127,7 @@ def law_of_joint(shape: Shape, joint: np.ndarray, *, exact: bool = True) -> Law:
         axes = (*reach, name)
         factors[name] = (axes, _conditional(names, joint, axes))
         if exact:
-            _check_independence(shape, joint, at, axes, factors[name][1])
+            _check_independence(shape, joint, at, axes, factors[name][1], max(tolerance, TOLERANCE))
         implied = implied * aligned(axes, np.nan_to_num(factors[name][1]), names)
     distance = float(np.abs(implied - joint).sum() / 2)
     notes = () if distance < TOLERANCE else (
@@ -139,40 +145,38 @@ def aligned(axes: Sequence[str], array: np.ndarray, target: Sequence[str]) -> np
 
 def projected(
     graph: nx.DiGraph, confounded: Iterable[Sequence[str]], latent: Collection[str]
-) -> tuple[nx.DiGraph, list[tuple[str, str]]]:
-    """The graph without its latent variables: their children read their parents and share noise.
+) -> tuple[nx.DiGraph, list[tuple[str, ...]]]:
+    """The graph without its latent variables, and groups that share a cause: children of one read its parents.
 
-    >>> graph, pairs = projected(nx.DiGraph([("u", "x"), ("u", "y"), ("x", "y")]), [], ["u"])
-    >>> list(graph.edges), pairs
+    >>> graph, groups = projected(nx.DiGraph([("u", "x"), ("u", "y"), ("x", "y")]), [], ["u"])
+    >>> list(graph.edges), groups
     ([('x', 'y')], [('x', 'y')])
 
     Raises
     ------
     UnknownNameError, ArgumentError
-        A pair or a latent variable that is not in the graph; a pair that is not two variables.
+        A name that is not in the graph; a group that is not two variables or more.
     """
     plain: nx.DiGraph = nx.DiGraph()
     plain.add_nodes_from(graph.nodes)
     plain.add_edges_from(graph.edges)
-    joined: nx.Graph = nx.Graph()
-    joined.add_nodes_from(graph.nodes)
-    for pair in confounded:
-        if isinstance(pair, str) or len(pair) != 2 or pair[0] == pair[1]:
-            raise ArgumentError(f"confounded={pair!r}: each entry is a pair of two variables that share a latent cause.")
-        for name in pair:
-            if name not in graph:
-                raise UnknownNameError(name, known=list(graph), where="the graph")
-        joined.add_edge(*pair)
-    for name in latent:
-        if name not in plain:
+    groups: list[tuple[str, ...]] = []
+    for group in confounded:
+        if isinstance(group, str) or len(group) < 2 or len(set(group)) < len(group):
+            raise ArgumentError(
+                f"confounded={group!r}: each entry names the variables, two or more, that share an unmeasured cause."
+            )
+        groups.append(tuple(group))
+    for name in (*latent, *(name for group in groups for name in group)):
+        if name not in graph:
             raise UnknownNameError(name, known=list(graph), where="the graph")
-        children, parents, siblings = list(plain.successors(name)), list(plain.predecessors(name)), list(joined[name])
+    for name in latent:
+        children, parents = list(plain.successors(name)), list(plain.predecessors(name))
         plain.add_edges_from((parent, child) for parent in parents for child in children)
-        joined.add_edges_from(combinations(children, 2))
-        joined.add_edges_from((sibling, child) for sibling in siblings for child in children if sibling != child)
         plain.remove_node(name)
-        joined.remove_node(name)
-    return plain, [(one, other) for one, other in joined.edges]
+        groups = [tuple(dict.fromkeys([n for n in g if n != name] + children * (name in g))) for g in groups]
+        groups = [group for group in [*groups, tuple(children)] if len(group) > 1]
+    return plain, groups
 
 
 # -- private ---------------------------------------------------------------------------------------------------------
@@ -193,7 +197,9 @@ def _conditional(names: Sequence[str], joint: np.ndarray, axes: Sequence[str]) -
     return np.divide(margin, total, out=np.full(margin.shape, np.nan), where=total > 0)
 
 
-def _check_independence(shape: Shape, joint: np.ndarray, at: int, axes: tuple[str, ...], factor: np.ndarray) -> None:
+def _check_independence(
+    shape: Shape, joint: np.ndarray, at: int, axes: tuple[str, ...], factor: np.ndarray, tolerance: float
+) -> None:
     before = shape.names[:at]
     if len(axes) == at + 1:
         return
@@ -201,17 +207,17 @@ def _check_independence(shape: Shape, joint: np.ndarray, at: int, axes: tuple[st
     full = _conditional(shape.names, joint, upto)
     weight = joint.sum(tuple(range(at, len(shape.names))))[..., None]
     apart = np.abs(np.nan_to_num(full - aligned(axes, factor, upto))) * np.sqrt(weight)
-    if apart.max() > TOLERANCE:
+    if apart.max() > tolerance:
         where = np.unravel_index(int(apart.argmax()), apart.shape)
         cell = ", ".join(f"{n}={shape.levels[n][i]}" for n, i in zip(before, where, strict=False))
         name = shape.names[at]
         found, wanted = full[where], np.broadcast_to(aligned(axes, factor, upto), full.shape)[where]
         others = [other for other in before if other not in axes]
         raise GraphError(
-            f"the table contradicts the graph: given {', '.join(axes[:-1]) or 'nothing'}, '{name}' should not depend on "
-            f"{', '.join(others)}, but P({name}={shape.levels[name][where[-1]]} | {cell}) = {found:.4g} where "
-            f"{wanted:.4g} follows. Add the missing edge or confounded pair; if the table holds frequencies of a "
-            "sample, pass counts, and the independences are imposed.",
+            f"the table contradicts the graph: given {', '.join(axes[:-1]) or 'nothing'}, '{name}' should not depend "
+            f"on {', '.join(others)}, but P({name}={shape.levels[name][where[-1]]} | {cell}) = {found:.4g} where "
+            f"{wanted:.4g} follows. Add the missing edge or confounded pair; if it is rounding, pass tolerance=; if "
+            "the table holds frequencies of a sample, pass counts, and the independences are imposed.",
             variable=name,
             given=axes[:-1],
             independent_of=others,

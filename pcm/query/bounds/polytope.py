@@ -9,7 +9,7 @@
 >>> law = law_of_joint(shape, np.array([[0.3, 0.2], [0.1, 0.4]]))
 >>> helped, treated = frozenset({("y", 0, 0), ("y", 1, 1)}), frozenset({("y", 1, 1)})
 >>> polytope = Polytope(Responses(law, ("y",), (), ()), 0, {0: helped, 1: treated})
->>> polytope.known
+>>> {number: round(value, 9) for number, value in polytope.known.items()}
 {1: 0.8}
 >>> polytope.corners.round(3).tolist()
 [[0.2, 0.4, 0.0, 0.4], [0.0, 0.6, 0.2, 0.2]]
@@ -71,22 +71,22 @@ class Polytope:
         measured: Sequence[tuple[Mapping[int, float], float]] = (),
     ) -> None:
         self.responses, self.context = responses, context
-        matrix, self.b = responses.constraints(context)
+        matrix, b = responses.constraints(context)
+        equations, columns = len(b), responses.count
         numbers = list(wanted)
-        asked = np.stack([responses.fits(wanted[number]) for number in numbers]).astype(float)
-        if matrix.shape[0] * matrix.shape[1] > _DENSE * 5:
+        asked = np.stack([responses.fits(wanted[n]) for n in numbers]).astype(float)
+        if equations * columns > _DENSE * 5:
             raise QueryError(
-                f"the programme of {', '.join(responses.members)} has {matrix.shape[0]:,} equations in "
-                f"{matrix.shape[1]:,} response types, too many: merge values or leave out parents.",
-                types=matrix.shape[1],
+                f"the programme of {', '.join(responses.members)} has {equations:,} equations in "
+                f"{columns:,} response types, too many: merge values or leave out parents.",
+                types=columns,
             )
         full = np.concatenate([matrix.toarray(), asked])
         self.kinds = _distinct_columns(full)
-        self.distance = 0.0
-        self.a, rows = full[: len(self.b), self.kinds], dict(zip(numbers, full[len(self.b) :, self.kinds], strict=True))
-        self._law_rows = len(self.b)
-        for equation, value in measured:
-            self.a = np.vstack([self.a, sum(c * rows[number] for number, c in equation.items())])
+        self.distance, self.b, self._law_rows = 0.0, b, len(b)
+        self.a, rows = full[: len(b), self.kinds], dict(zip(numbers, full[len(b) :, self.kinds], strict=True))
+        for terms, value in measured:
+            self.a = np.vstack([self.a, sum(c * rows[number] for number, c in terms.items())])
             self.b = np.append(self.b, value)
         if check or measured:
             self._check(tolerance)
@@ -196,7 +196,7 @@ def fractional(
     (1.0, [1.0, 0.0])
     """
     matrix = sparse.csr_matrix(sparse.vstack([homogeneous, sparse.csr_matrix(denominator)]))
-    right = np.concatenate([np.zeros(homogeneous.shape[0]), np.ones(1)])
+    right = np.append(np.zeros(matrix.get_shape()[0] - 1), 1.0)
     found = linprog(-numerator if largest else numerator, A_eq=matrix, b_eq=right, method="highs")
     if found.status == 2:
         return None

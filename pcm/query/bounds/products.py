@@ -59,7 +59,9 @@ class Piece:
         for block in self.blocks:
             polytope = self.polytopes[block]
             ones = np.ones(polytope.size)
-            factors.append(np.stack([polytope.functionals[dict(k)[block]] if block in dict(k) else ones for k in terms]))
+            factors.append(
+                np.stack([polytope.functionals[dict(k)[block]] if block in dict(k) else ones for k in terms])
+            )
         return np.array(list(terms.values())), factors
 
     def ratio(self, arguments: list[np.ndarray]) -> np.ndarray:
@@ -171,7 +173,12 @@ def _relaxed(piece: Piece) -> Extreme | None:
     how = "a linear relaxation" if lifted else "an interval relaxation"
     how += ", which alternating programmes attain," if sharp else ""
     return Extreme(
-        outer[0], outer[1], sharp, how, (inner[0][1], inner[1][1]), (max(inner[0][0], outer[0]), min(inner[1][0], outer[1]))
+        outer[0],
+        outer[1],
+        sharp,
+        how,
+        (inner[0][1], inner[1][1]),
+        (max(inner[0][0], outer[0]), min(inner[1][0], outer[1])),
     )
 
 
@@ -243,7 +250,9 @@ def _alternating(piece: Piece, largest: bool, starts: int = 6) -> tuple[float, l
         point = []
         for block in piece.blocks:
             polytope = piece.polytopes[block]
-            found = fractional(rng.normal(size=polytope.size), np.ones(polytope.size), polytope.homogeneous, largest=True)
+            found = fractional(
+                rng.normal(size=polytope.size), np.ones(polytope.size), polytope.homogeneous, largest=True
+            )
             assert found is not None
             point.append(found[1])
         value = -math.inf if largest else math.inf

@@ -106,13 +106,18 @@ def solve(
     found = [end for end in ends if end is not None]
     low = (constant + sum(end.low for end in found)) / scale
     high = (constant + sum(end.high for end in found)) / scale
-    sharp = all(end.sharp for end in found)
+    loose = [_apart(asked, piece) for piece in pieces]  # components whose causes were taken for one
+    sharp = all(end.sharp and (not apart or end.high - end.low < 1e-9) for end, apart in zip(found, loose, strict=True))
     attained = None
-    if not sharp:
-        attained = tuple((constant + sum(end.attained[at] for end in found)) / scale for at in (0, 1))
-    return Solved(
-        low, high, sharp, _words(asked, pieces, found), _certificate(asked, pieces, found), attained, distance
-    )
+    if not sharp and not any(loose):
+        first, last = (sum(end.attained[at] for end in found) for at in (0, 1))
+        attained = (constant + first) / scale, (constant + last) / scale
+    how = _words(asked, pieces, found)
+    if any(loose) and not sharp:
+        how += (
+            f", the unmeasured causes of {' and of '.join(sorted({w for apart in loose for w in apart}))} taken for one"
+        )
+    return Solved(low, high, sharp, how, _certificate(asked, pieces, found), attained, distance)
 
 
 # -- private ---------------------------------------------------------------------------------------------------------
@@ -150,8 +155,8 @@ def _equations(
         if not blocks:
             if abs(value) > max(tolerance, 1e-6):
                 raise GraphError(
-                    f"the experiment contradicts the graph and the law, which fix {words}: it is off by {value:.3g}. Add "
-                    "the missing edge or confounded pair, or pass tolerance= where it is sampling noise or rounding."
+                    f"the experiment contradicts the graph and the law, which fix {words}: it is off by {value:.3g}. "
+                    "Add the missing edge or confounded pair, or pass tolerance= if it is sampling noise or rounding."
                 )
             continue
         if len(blocks) > 1 or any(len(key) > 1 for key in rest):
@@ -186,10 +191,14 @@ def _grouped(terms: dict) -> list[tuple[list[Block], dict]]:
         blocks = [block for block, _ in key]
         graph.add_nodes_from(blocks)
         nx.add_path(graph, blocks)
-    groups = []
-    for part in nx.connected_components(graph):
-        groups.append((sorted(part), {key: c for key, c in terms.items() if key[0][0] in part}))
-    return groups
+    parts = list(nx.connected_components(graph))
+    return [(sorted(part), {key: c for key, c in terms.items() if key[0][0] in part}) for part in parts]
+
+
+def _apart(asked: Asked, piece: Piece) -> list[str]:
+    """Components of a piece whose members share causes only by parts."""
+    parts = [asked.responses[component].members for component in dict.fromkeys(block[0] for block in piece.blocks)]
+    return [", ".join(part) for part in parts if part not in asked.law.shape.joint]
 
 
 def _impossible(asked: Asked) -> QueryError:
@@ -202,7 +211,9 @@ def _words(asked: Asked, pieces: list[Piece], found: list[Extreme]) -> str:
         return "the graph and the law fix it"
     words: dict[str, None] = {}
     for piece, end in zip(pieces, found, strict=True):
-        members = [", ".join(asked.responses[component].members) for component in dict.fromkeys(b[0] for b in piece.blocks)]
+        members = [
+            ", ".join(asked.responses[component].members) for component in dict.fromkeys(b[0] for b in piece.blocks)
+        ]
         types = " × ".join(str(piece.polytopes[block].size) for block in piece.blocks)
         words[f"{end.how} over {types} response types of {' and of '.join(members)}"] = None
     first = next(iter(words))
@@ -217,7 +228,13 @@ def _certificate(asked: Asked, pieces: list[Piece], found: list[Extreme]) -> pd.
             responses = asked.responses[block[0]]
             low, high = end.arguments[0][at], end.arguments[1][at]
             rows += [
-                (", ".join(responses.members), responses.context_words(block[1]), polytope.words(kind), low[kind], high[kind])
+                (
+                    ", ".join(responses.members),
+                    responses.context_words(block[1]),
+                    polytope.words(int(kind)),
+                    low[kind],
+                    high[kind],
+                )
                 for kind in np.flatnonzero((low > 1e-9) | (high > 1e-9))
             ]
     return pd.DataFrame(rows, columns=["component", "context", "type", "low", "high"])

@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
+from itertools import combinations
 from typing import Any
 
 import networkx as nx
@@ -77,7 +78,7 @@ def law_of_model(
         Variables of the query.
     parameters : dict of name to tensor
         One draw.
-    confounded : pairs of names
+    confounded : groups of names
         Variables taken to share an unmeasured cause beside what the program says.
     latent : collection of str
         Variables of the program taken as never observed.
@@ -124,16 +125,16 @@ def law_of_model(
 # -- private ---------------------------------------------------------------------------------------------------------
 
 
-def _closure(graph: nx.DiGraph, pairs: Iterable[tuple[str, str]], names: Collection[str]) -> set[str]:
+def _closure(graph: nx.DiGraph, groups: Iterable[tuple[str, ...]], names: Collection[str]) -> set[str]:
     """Ancestors, what shares their noise, and so on: nothing else bears on the query."""
-    joined: nx.Graph = nx.Graph(list(pairs))
+    joined: nx.Graph = nx.Graph([pair for group in groups for pair in combinations(group, 2)])
     found: set[str] = set()
     stack = list(names)
     while stack:
         name = stack.pop()
         if name not in found:
             found.add(name)
-            stack += [*graph.predecessors(name), *(joined[name] if name in joined else ())]
+            stack += [*graph.predecessors(name), *(joined.adj.get(name, ()))]
     return found
 
 
@@ -160,7 +161,9 @@ def _confounded(
     shape = Shape.of(plain, found, {name: levels[name] for name in seen})
     law = law_of_joint(shape, joint.transpose([seen.index(name) for name in shape.names]))
     alone = {part[0] for part in shape.components if len(part) == 1}
-    whole = {n: tables[n] for n in alone if set(tables[n][0][:-1]) == set(shape.parents[n])}  # known where P(pa) = 0 too
+    whole = {
+        n: tables[n] for n in alone if set(tables[n][0][:-1]) == set(shape.parents[n])
+    }  # known where P(pa) = 0 too
     return Law(shape, {**law.factors, **whole}, law.notes)
 
 
@@ -190,7 +193,8 @@ def _mechanism(
         _check_finite(site)
     grid = np.meshgrid(*[np.array(levels[parent], float) for parent in parents], indexing="ij") if parents else []
     assigned = {
-        parent: _values(sites[parent], torch.as_tensor(values.ravel())) for parent, values in zip(parents, grid, strict=True)
+        parent: _values(sites[parent], torch.as_tensor(values.ravel()))
+        for parent, values in zip(parents, grid, strict=True)
     }
     fn = _fn_at(model, name, assigned, parameters, units)
     if site.kind == "deterministic":
@@ -264,8 +268,8 @@ def _check_finite(site: Site) -> None:
 
 def _not_finite(site: Site) -> QueryError:
     return QueryError(
-        f"'{site.name}' ({site.family}) is not a finite variable with one value a unit: bounds over response types need "
-        "those. Cut it into classes (a Categorical site, or pandas.cut and a table), or ask for one unit's "
+        f"'{site.name}' ({site.family}) is not a finite variable with one value a unit: bounds over response types "
+        "need those. Cut it into classes (a Categorical site, or pandas.cut and a table), or ask for one unit's "
         "counterfactual with data=, which takes its continuous causes as observed.",
         variable=site.name,
     )

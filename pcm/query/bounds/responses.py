@@ -50,7 +50,7 @@ class Responses:
     Raises
     ------
     QueryError
-        Too many types; the message says how many.
+        When the types are first asked for: too many; the message says how many.
     """
 
     def __init__(
@@ -62,15 +62,51 @@ class Responses:
         self.outside = tuple(
             name for name in shape.names if name not in members and any(name in self.reads[m] for m in members)
         )
-        rising = set(monotone)
-        sizes = {m: len(shape.levels[m]) ** math.prod(shape.sizes(self.reads[m])) for m in members}
-        if max(sizes.values()) > MAX_TYPES:
-            raise _too_many(self.reads, members, math.prod(sizes.values()))
-        self.ways = {m: _ways(law, m, self.reads[m], [p for p in self.reads[m] if (p, m) in rising]) for m in members}
-        self.counts = tuple(len(self.ways[m]) for m in members)
-        self.count = math.prod(self.counts)
-        if self.count > MAX_TYPES:
-            raise _too_many(self.reads, members, self.count)
+        self.rising = {member: [p for p in self.reads[member] if (p, member) in set(monotone)] for member in members}
+        self._used: frozenset[int] | None = None
+
+    def narrow(self, columns: Iterable[int]) -> None:
+        """Tell only responses to these configurations apart: what else a lone variable does bears on nothing.
+
+        It changes nothing for a component of several (their law links all configurations) or with monotone edges.
+        """
+        if len(self.members) == 1 and not self.rising[self.members[0]]:
+            self._used = frozenset(columns)
+
+    @cached_property
+    def ways(self) -> dict[str, np.ndarray]:
+        """Responses of each member: values ``(way, column)``, -1 in columns that are not told apart."""
+        shape, made = self.law.shape, {}
+        columns = {m: math.prod(shape.sizes(self.reads[m])) for m in self.members}
+        used = {m: columns[m] if self._used is None else len(self._used) for m in self.members}
+        sizes = {m: len(shape.levels[m]) ** used[m] for m in self.members}
+        count = math.prod(sizes.values())
+        if count > MAX_TYPES and (max(sizes.values()) > MAX_TYPES or not any(self.rising.values())):
+            raise _too_many(self.reads, self.members, count)
+        for member in self.members:
+            chosen = range(columns[member]) if self._used is None else sorted(self._used)
+            made[member] = np.full((sizes[member], columns[member]), -1)
+            for at, column in enumerate(chosen):
+                base = len(shape.levels[member])
+                made[member][:, column] = np.arange(sizes[member]) // base ** (used[member] - 1 - at) % base
+            for parent in self.rising[member]:
+                grid = made[member].reshape(-1, *shape.sizes(self.reads[member]))
+                steps = np.diff(grid, axis=1 + self.reads[member].index(parent))
+                made[member] = made[member][(steps >= 0).reshape(len(grid), -1).all(1)]
+        count = math.prod(map(len, made.values()))
+        if count > MAX_TYPES:
+            raise _too_many(self.reads, self.members, count)
+        return made
+
+    @cached_property
+    def counts(self) -> tuple[int, ...]:
+        """Number of ways of each member."""
+        return tuple(len(self.ways[member]) for member in self.members)
+
+    @property
+    def count(self) -> int:
+        """Number of types."""
+        return math.prod(self.counts)
 
     @cached_property
     def way_of(self) -> dict[str, np.ndarray]:
@@ -83,7 +119,7 @@ class Responses:
         sizes = self.law.shape.sizes(self.reads[member])
         if not sizes:
             return np.zeros(values.shape[:-1], int)
-        return np.ravel_multi_index(tuple(np.moveaxis(values, -1, 0)), sizes)
+        return np.asarray(np.ravel_multi_index(tuple(np.moveaxis(values, -1, 0)), sizes))
 
     def fits(self, wanted: Iterable[tuple[str, int, int]]) -> np.ndarray:
         """Which types respond so: booleans ``(type,)``; ``wanted`` are (member, column, value)."""
@@ -99,6 +135,8 @@ class Responses:
             row = self.ways[member][self.way_of[member][kind]]
             sizes = self.law.shape.sizes(self.reads[member])
             for column, value in enumerate(row):
+                if value < 0:
+                    continue
                 at = np.unravel_index(column, sizes) if sizes else ()
                 given = ",".join(f"{p}={levels[p][i]}" for p, i in zip(self.reads[member], at, strict=True))
                 said.append(f"{member}{f'({given})' if given else ''}={levels[member][value]}")
@@ -137,14 +175,16 @@ class Responses:
         cells = self._responses
         for upto in range(1, len(self.members) + 1):
             found = known[upto - 1].reshape(len(cells), -1)  # (outside, cell)
-            keep = ~np.isnan(found)
+            keep = ~np.isnan(found) & (cells[:, -1, :1] >= 0)
             if upto < len(self.members):  # a longer cell implies a shorter one, unless its law is not known
                 following = np.isnan(known[upto]).any(-1).reshape(found.shape)
                 keep &= following
             if not keep.any():
                 continue
             width = found.shape[1]
-            codes = np.ravel_multi_index(tuple(cells[:, :upto].transpose(1, 0, 2)), sizes[:upto])  # (outside, type)
+            codes = np.ravel_multi_index(
+                tuple(np.maximum(cells[:, :upto], 0).transpose(1, 0, 2)), sizes[:upto]
+            )  # (outside, type)
             rows = (codes + width * np.arange(len(cells))[:, None]).ravel()
             kinds = np.tile(np.arange(self.count), len(cells))
             every = sparse.csr_matrix((np.ones(len(rows)), (rows, kinds)), shape=(found.size, self.count))
@@ -195,23 +235,11 @@ class Responses:
 # -- private ---------------------------------------------------------------------------------------------------------
 
 
-def _ways(law: Law, member: str, reads: tuple[str, ...], rising: list[str]) -> np.ndarray:
-    """All responses of a variable: codes ``(way, column)``."""
-    size, sizes = len(law.shape.levels[member]), law.shape.sizes(reads)
-    columns = math.prod(sizes)
-    codes = np.arange(size**columns)
-    ways = np.stack([codes // size ** (columns - 1 - at) % size for at in range(columns)], -1)
-    for parent in rising:
-        steps = np.diff(ways.reshape(-1, *sizes), axis=1 + reads.index(parent))
-        ways = ways[(steps >= 0).reshape(len(ways), -1).all(1)]
-    return ways
-
-
 def _too_many(reads: dict[str, tuple[str, ...]], members: tuple[str, ...], count: int) -> QueryError:
     words = "; ".join(f"{m} reads {', '.join(reads[m]) or 'nothing'}" for m in members)
     return QueryError(
-        f"the component {', '.join(members)} has {_short(count)} response types, more than {MAX_TYPES:,} ({words}): merge "
-        "values, leave out parents, declare monotone edges, or confound fewer variables.",
+        f"the component {', '.join(members)} has {_short(count)} response types, more than {MAX_TYPES:,} ({words}): "
+        "merge values, leave out parents, declare monotone edges, or confound fewer variables.",
         component=members,
         types=count,
     )

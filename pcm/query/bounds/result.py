@@ -48,6 +48,12 @@ class Bounds:
         What the bounds rest on.
     draws : numpy.ndarray of shape (draw, 2) or (draw, 2, unit), or None
         Of a fitted model: the bounds under each draw of its parameters; ``low`` and ``high`` are their means.
+
+    Examples
+    --------
+    >>> low, high = Bounds(0.25, 0.53, sharp=True, how="…")
+    >>> low, high
+    (0.25, 0.53)
     """
 
     low: Any
@@ -66,7 +72,10 @@ class Bounds:
         check_probability(prob)
         if self.draws is None:
             return self.low, self.high
-        low, high = np.quantile(self.draws[:, 0], (1 - prob) / 2, axis=0), np.quantile(self.draws[:, 1], (1 + prob) / 2, axis=0)
+        low, high = (
+            np.quantile(self.draws[:, 0], (1 - prob) / 2, axis=0),
+            np.quantile(self.draws[:, 1], (1 + prob) / 2, axis=0),
+        )
         return (low, high) if np.ndim(low) else (float(low), float(high))
 
     @property

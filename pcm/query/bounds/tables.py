@@ -81,17 +81,18 @@ def read_table(
     absent = [name for name in names if name not in frame.columns]
     if absent and not partial:
         raise UnknownNameError(absent[0], kind="column", known=list(frame.columns), where="the table")
-    frame = frame[kept]
     if frame.empty or not kept:
         raise DataError("the table has no rows.")
-    found = {name: _levels(frame[name], (levels or {}).get(name, ())) for name in kept}
+    columns = {name: pd.Series(frame[name]) for name in kept}
+    found = {name: _levels(columns[name], (levels or {}).get(name, ())) for name in kept}
     shape = tuple(len(found[name]) for name in kept)
     if math.prod(shape) > MAX_CELLS:
         raise QueryError(
             f"the table over {listed(kept)} has {math.prod(shape):,} cells, more than {MAX_CELLS:,}: leave out "
             "variables that the query does not need, or coarsen them."
         )
-    place = [frame[name].map({value: at for at, value in enumerate(found[name])}).to_numpy(int) for name in kept]
+    codes = {name: {value: at for at, value in enumerate(found[name])} for name in kept}
+    place = tuple(columns[name].astype(object).map(codes[name].__getitem__).to_numpy(int) for name in kept)
     cells = np.ravel_multi_index(place, shape)
     array = np.bincount(cells, None if weight is None else weight[0], math.prod(shape)).reshape(shape)
     if weight is not None and weight[1]:
@@ -119,7 +120,9 @@ def _frame(source: Any, names: list[str]) -> tuple[pd.DataFrame, tuple[np.ndarra
     if isinstance(source, Mapping):
         if source and all(isinstance(key, tuple) for key in source):
             if {len(key) for key in source} != {len(names)}:
-                raise ArgumentError(f"each key of a dict of probabilities holds values of {listed(names)}, in this order.")
+                raise ArgumentError(
+                    f"each key of a dict of probabilities holds values of {listed(names)}, in this order."
+                )
             frame = pd.DataFrame(list(source), columns=names)
             return frame, _weights(np.array(list(source.values()), float), None, "the dict")
         source = pd.DataFrame(dict(source))
@@ -135,7 +138,9 @@ def _frame(source: Any, names: list[str]) -> tuple[pd.DataFrame, tuple[np.ndarra
 
 def _weights(values: np.ndarray, probability: bool | None, what: str) -> tuple[np.ndarray, bool]:
     if not np.isfinite(values).all() or (values < 0).any():
-        raise DataError(f"{what} holds {'a value that is not finite' if not np.isfinite(values).all() else 'negatives'}.")
+        raise DataError(
+            f"{what} holds {'a value that is not finite' if not np.isfinite(values).all() else 'negatives'}."
+        )
     if probability is None:  # whole numbers above one are counts
         probability = not (bool((values == np.round(values)).all()) and values.sum() > 1)
     return values, probability
@@ -143,8 +148,9 @@ def _weights(values: np.ndarray, probability: bool | None, what: str) -> tuple[n
 
 def _levels(column: pd.Series, more: tuple[Any, ...]) -> tuple[Any, ...]:
     name = column.name
-    if column.isna().any():
-        rows = list(column.index[column.isna()][:5])
+    empty = column.isna().to_numpy(bool)
+    if empty.any():
+        rows = list(column.index[empty][:5])
         raise DataError(f"column '{name}' of the table is empty in rows {listed(rows)}.", column=name, rows=rows)
     if isinstance(column.dtype, pd.CategoricalDtype):
         values = list(column.cat.categories)

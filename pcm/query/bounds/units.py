@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any
 
 import networkx as nx
@@ -31,6 +32,7 @@ from pcm.couplings import unwrap
 from pcm.couplings.finite import FINITE, log_table
 from pcm.errors import EvidenceError, QueryError, UnknownNameError, listed
 from pcm.io.frames import read_evidence
+from pcm.program import Site
 from pcm.query.bounds.programs import graph_of_model
 from pcm.query.bounds.question import Query
 from pcm.query.bounds.result import Bounds
@@ -43,6 +45,15 @@ __all__ = ["frechet"]
 
 class _Found(Exception):
     """Unwinds a run once the outcome's distribution is known."""
+
+
+@dataclass
+class _World:
+    """Values and distributions of one world by site, and the outcome's table ``(unit, category)``."""
+
+    values: dict[str, Tensor] = field(default_factory=dict)
+    fns: dict[str, Any] = field(default_factory=dict)
+    table: Tensor = field(default_factory=lambda: torch.empty(0))
 
 
 def frechet(model: Model, query: Query, data: Any, *, draws: int = 50, seed: int | None = 0) -> Bounds:
@@ -82,18 +93,20 @@ def frechet(model: Model, query: Query, data: Any, *, draws: int = 50, seed: int
         observed = _codes(given[outcome], sites[outcome].one_hot)
         for lane in range(count):
             one = {name: value[lane] for name, value in parameters.items()}
-            before = _run(model, outcome, given, one, units, {}, {})
+            before = _run(model, outcome, given, one, units, {}, None)
             after = _run(model, outcome, given, one, units, do, before)
-            p = before[outcome].gather(-1, observed[:, None])[:, 0]
-            q = after[outcome][:, codes].sum(-1)
+            p = before.table.gather(-1, observed[:, None])[:, 0]
+            q = after.table[:, codes].sum(-1)
             if bool((p <= 0).any()):
                 rows = [evidence.index[int(row)] for row in (p <= 0).nonzero().flatten()[:5]]
                 raise EvidenceError(
                     f"'{outcome}' has a value of probability zero in rows {listed(rows)}.", column=outcome, rows=rows
                 )
             low, high = ((p + q - 1).clamp(min=0) / p).clamp(max=1), (q / p).clamp(max=1)
-            if outcome not in changed:
-                low = high = torch.isin(observed, torch.as_tensor(codes)).to(torch.float64)
+            # the same causes give the same value: for those units nothing is open
+            same = _same(before, after, [sites[n] for n in graph.predecessors(outcome) if n in changed], units)
+            stays = torch.isin(observed, torch.as_tensor(codes)).to(torch.float64)
+            low, high = torch.where(same, stays, low), torch.where(same, stays, high)
             ends.append(torch.stack([low, high]).numpy())
     found = np.stack(ends)
     kept = [name for name in order if name in changed and name not in do and name != outcome]
@@ -119,8 +132,9 @@ def _asked(model: Model, query: Query) -> tuple[Any, list[int]]:
     alike = {(atom.variable, atom.world) for atom in term.event}
     if len(query.terms) > 1 or term.mean is not None or query.given or len(alike) != 1 or term.weight != 1:
         raise QueryError(
-            f"{query.label}: with causes that are not finite, bounds are on P(outcome | unit) in one world, the evidence "
-            "in data=: Query.counterfactual({'y': 1}, do={'x': 1}). Other questions need finite causes (pandas.cut)."
+            f"{query.label}: with causes that are not finite, bounds are on P(outcome | unit) in one world, the "
+            "evidence in data=: Query.counterfactual({'y': 1}, do={'x': 1}). Other questions need finite causes "
+            "(pandas.cut)."
         )
     atom, sites = term.event[0], model.structure.sites
     if atom.variable not in sites:
@@ -167,6 +181,15 @@ def _codes(value: Tensor, one_hot: bool) -> Tensor:
     return value.argmax(-1) if one_hot else value.long()
 
 
+def _same(before: _World, after: _World, sites: list[Site], units: int) -> Tensor:
+    """Units whose values of these sites are the same in both worlds."""
+    same = torch.ones(units, dtype=torch.bool)
+    for site in sites:
+        equal = before.values[site.name] == after.values[site.name]
+        same = same & equal.movedim(len(site.inner), 0).reshape(units, -1).all(-1)
+    return same
+
+
 def _run(
     model: Model,
     outcome: str,
@@ -174,42 +197,44 @@ def _run(
     parameters: Mapping[str, Tensor],
     units: int,
     do: Mapping[Any, Any],
-    before: Mapping[str, Any],
-) -> dict[str, Any]:
-    """Distributions of one world by site, the outcome's as its table ``(unit, category)``."""
-    sites, found = model.structure.sites, {}
+    before: _World | None,
+) -> _World:
+    """One world up to the outcome: what was observed, what ``do`` sets, what a mechanism with its noise kept gives."""
+    sites, world = model.structure.sites, _World()
     actions = {**model.interventions, **do}
-    moved: dict[str, Tensor] = {}
+
+    def value(name: str, msg: Any) -> Tensor:
+        site = sites[name]
+        if name in actions:
+            return set_value(actions[name], site, units, {})
+        if site.kind == "deterministic":
+            return torch.as_tensor(msg["value"]).to(site.dtype).expand(site.shape(units))
+        if name not in given:  # no cause of the outcome
+            return msg["fn"].sample().to(site.dtype).expand(site.shape(units))
+        world.fns[name] = fn = unwrap(msg["fn"])[0]
+        if before is None or site.coupling is None or not site.coupling.invertible:
+            return given[name]
+        return site.coupling.transport(before.fns[name], given[name], fn)
 
     def act(msg: Any) -> Tensor:
         name = msg["name"]
         if name in parameters:
             return parameters[name]
-        if name in actions:
-            return set_value(actions[name], sites[name], units, {n: moved.get(n, given.get(n)) for n in ()})
+        if name not in sites:
+            return msg["value"]
         if name == outcome:
             bare = unwrap(msg["fn"])[0]
             if not isinstance(bare, FINITE):
                 raise QueryError(f"'{outcome}' ({type(bare).__name__}) is not a finite variable.", variable=outcome)
             table = log_table(bare).exp().to(torch.float64)
-            found[outcome] = table.reshape(-1, table.shape[-1]).expand(units, table.shape[-1])
+            world.table = table.reshape(-1, table.shape[-1]).expand(units, table.shape[-1])
             raise _Found
-        if name not in sites or sites[name].kind == "deterministic":
-            return msg["value"]
-        if name not in given:
-            return msg["fn"].sample().to(sites[name].dtype).expand(sites[name].shape(units))
-        fn = unwrap(msg["fn"])[0]
-        found[name] = fn
-        site = sites[name]
-        if not before or site.coupling is None or not site.coupling.invertible:
-            return given[name]
-        moved[name] = site.coupling.transport(before[name], given[name], fn)
-        return moved[name]
+        world.values[name] = value(name, msg)
+        return world.values[name]
 
-    covariates = {
-        name: set_value(actions[name], sites[name], units, {}) if name in actions else given[name]
-        for name in model.structure.covariates
-    }
+    for name in model.structure.covariates:
+        world.values[name] = set_value(actions[name], sites[name], units, {}) if name in actions else given[name]
+    covariates = {name: world.values[name] for name in model.structure.covariates}
     with suppress(_Found), torch.no_grad():
         model.program.execute(act, units, covariates)
-    return found
+    return world

@@ -51,9 +51,7 @@ class Asked:
         What a functional asks of the types: a set of (member, column, value).
     """
 
-    def __init__(
-        self, law: Law, query: Query, monotone: Sequence[tuple[str, str]], also: Sequence[Query] = ()
-    ) -> None:
+    def __init__(self, law: Law, query: Query, monotone: Sequence[tuple[str, str]], also: Sequence[Query] = ()) -> None:
         self.law, self.query = law, query
         self._ids: dict[Any, int] = {}
         self._copies: list[tuple[str, tuple[int, ...]]] = []
@@ -66,9 +64,7 @@ class Asked:
         self.component = {n: at for at, part in enumerate(law.shape.components) for n in part}
         contexts = self._contexts(sums)
         used = sorted({self.component[self._copies[c][0]] for copies in sums for c in copies})
-        self.responses = {
-            at: Responses(law, law.shape.components[at], contexts[at], monotone) for at in used
-        }
+        self.responses = {at: Responses(law, law.shape.components[at], contexts[at], monotone) for at in used}
         self.wanted: dict[int, list[frozenset[tuple[str, int, int]]]] = defaultdict(list)
         self._numbers: dict[tuple[int, frozenset], int] = {}
         self.numerator: Polynomial = defaultdict(float)
@@ -84,6 +80,8 @@ class Asked:
             self._add(self.denominator, *condition)
         else:
             self.denominator[()] = 1.0
+        for at, responses in self.responses.items():
+            responses.narrow({column for asked in self.wanted[at] for _, column, _ in asked})
 
     # -- copies ------------------------------------------------------------------------------------------------------
 
@@ -201,8 +199,8 @@ class Asked:
         count = math.prod(map(len, allowed))
         if count > MAX_ASSIGNMENTS:
             raise QueryError(
-                f"{self.query.label} sums over {count:,} joint values of {len(copies)} variables in its worlds, more than "
-                f"{MAX_ASSIGNMENTS:,}: leave variables out of the graph (a table over fewer), or condition on more.",
+                f"{self.query.label} sums over {count:,} joint values of {len(copies)} variables in its worlds, more "
+                f"than {MAX_ASSIGNMENTS:,}: leave variables out of the graph (a table over fewer), or give more.",
                 assignments=count,
             )
         grid = np.meshgrid(*[np.array(codes) for codes in allowed], indexing="ij") if copies else []

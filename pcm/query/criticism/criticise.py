@@ -16,18 +16,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import networkx as nx
 import numpy as np
 import pandas as pd
-import torch
 import pyro.distributions as dist
+import torch
 from pyro.distributions.torch_distribution import MaskedDistribution
 from torch import Tensor
 
 from pcm.couplings import unwrap
-from pcm.errors import ArgumentError, EvidenceError, QueryError, listed
+from pcm.errors import ArgumentError, QueryError, listed
 from pcm.io import row_ids
 from pcm.program import Structure
 from pcm.query.criticism.independence import Pool, baseline, implied_by
@@ -37,7 +38,7 @@ from pcm.query.criticism.residuals import as_columns, noises
 from pcm.query.criticism.result import Criticism
 from pcm.query.evidence import check_evidence, read_units
 from pcm.query.model import Model
-from pcm.worlds import PerUnit, WorldPlan, choose_seed
+from pcm.worlds import PerUnit, WorldPlan, align, choose_seed
 
 __all__ = ["FEWEST", "collapsed", "criticise"]
 
@@ -54,20 +55,46 @@ def criticise(
     level: float = 0.05,
     rows: int = 2000,
 ) -> Criticism:
-    """Test a model against data; see :func:`pcm.criticise`."""
+    """Test a model against data.
+
+    Parameters
+    ----------
+    model : Model
+    data : DataFrame or dict
+        Every variable and covariate of every unit: those that the model was fitted to, or others.
+    draws : int
+        Of the parameters, and data sets to compare with.
+    seed : int, optional
+    level : float
+        Chance of any false alarm, over all checks together, of a model that is right.
+    rows : int
+        Units used, at most; beyond, a random sample (said in ``notes``).
+
+    Returns
+    -------
+    Criticism
+
+    Raises
+    ------
+    EvidenceError
+        A missing column or cell.
+    QueryError
+        Fewer than 30 units, parameters that are neither fitted nor given, nothing to check.
+    ArgumentError
+        ``draws`` or ``rows`` too small, a ``level`` that is no probability.
+
+    References
+    ----------
+    See the modules of this package, one a kind of check.
+    """
     for name, number, least in (("draws", draws, 20), ("rows", rows, FEWEST)):
         if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < least:
             raise ArgumentError(f"{name}={number!r}: a whole number of at least {least} is needed.")
     if isinstance(level, bool) or not isinstance(level, int | float) or not 0 < level < 1:
         raise ArgumentError(f"level={level!r}: the chance of any false alarm lies between 0 and 1, such as 0.05.")
-    values, index = read_units(model, data, what="data")
-    holes = [name for name in model.structure.stochastic if name not in values or bool(torch.isnan(values[name]).any())]
-    if holes:
-        raise EvidenceError(
-            f"criticise tests mechanisms at their observed values; {listed(holes)} {'is' if len(holes) == 1 else 'are'} "
-            "not observed for every unit: drop these rows, or criticise a model without these variables.",
-            column=holes[0],
-        )
+    found = read_units(model, data, what="data", partial=False)
+    values, index = found.values, found.index
+    model = replace(model, interventions=align(model.interventions, index))
     if len(index) < FEWEST:
         raise QueryError(f"criticise was given {len(index)} units; fewer than {FEWEST} can refute nothing: give more.")
     seed = choose_seed(seed)
@@ -102,18 +129,35 @@ class _Run:
     def _checked(self) -> list[str]:
         """Variables with a mechanism that data can speak about."""
         structure, found = self.model.structure, []
+        masked = self._masked()
         for name in structure.stochastic:
             fn, site = self.past.fns.get(name), structure.sites[name]
             if name in self.plan.sets:
                 self.notes.append(f"{name}: set by an intervention, so it has no mechanism to check")
             elif fn is None or site.coupling is None or isinstance(unwrap(fn)[0], dist.Delta):
                 self.notes.append(f"{name}: has no noise to check")
-            elif _masked(fn):
-                self.notes.append(f"{name}: not checked, its distribution is masked")
+            elif name in masked:
+                self.notes.append(f"{name}: not checked, its distribution is masked for some units")
             else:
                 found.append(name)
         if not found:
             raise QueryError(f"the program has no mechanism to check: {'; '.join(self.notes) or 'it samples nothing'}.")
+        return found
+
+    def _masked(self) -> set[str]:
+        """Sites whose likelihood leaves units out: their values there are nobody's."""
+        found: set[str] = set()
+
+        def act(msg: Any) -> Tensor:
+            name = msg["name"]
+            if name in self.past.fns and (_partial(msg["mask"]) or _partial(_own_mask(msg["fn"]))):
+                found.add(name)
+            if name in self.parameters:
+                return self.parameters[name][0]
+            return self.values[name] if name in self.values else msg["value"]
+
+        with self.model.program.sealed():
+            self.model.program.execute(act, len(self.index), self.values)
         return found
 
     def result(self, draws: int, level: float) -> Criticism:
@@ -134,7 +178,7 @@ class _Run:
         statements = [
             each
             for each in implied_by(self.graph, list(self.graph), structure.covariates)
-            if each[1] not in self.plan.sets and each[0] not in self.plan.sets
+            if {each[0], each[1]} <= {*self.names, *structure.covariates}
         ]
         pool = Pool(inputs.columns, inputs.categorical)
         for x, y, before in statements:
@@ -226,10 +270,11 @@ def _subsample(
     )
 
 
-def _masked(fn: Any) -> bool:
-    while fn is not None:
-        if isinstance(fn, MaskedDistribution):
-            mask = fn._mask
-            return not (mask is True or (isinstance(mask, Tensor) and bool(mask.all())))
+def _own_mask(fn: Any) -> Any:
+    while fn is not None and not isinstance(fn, MaskedDistribution):
         fn = getattr(fn, "base_dist", None)
-    return False
+    return None if fn is None else fn._mask
+
+
+def _partial(mask: Any) -> bool:
+    return not (mask is None or mask is True or (isinstance(mask, Tensor) and bool(mask.all())))

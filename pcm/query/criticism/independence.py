@@ -39,7 +39,7 @@ from pcm.query.criticism.features import (
     ranks,
     smooth,
 )
-from pcm.query.criticism.moments import Tested
+from pcm.query.criticism.moments import Finding
 
 __all__ = ["Baseline", "Pool", "baseline", "implied_by"]
 
@@ -98,23 +98,23 @@ class Pool:
             self._bases[name] = [many for _, many in functions]
         self._all = np.concatenate(parts, 1)
         self._fits: dict[frozenset[str], tuple[np.ndarray, np.ndarray]] = {}
-        self._tests: dict[tuple[frozenset[str], frozenset[str]], Tested] = {}
+        self._tests: dict[tuple[frozenset[str], frozenset[str]], Finding] = {}
 
-    def test(self, x: str, y: str, given: Collection[str]) -> Tested:
+    def test(self, x: str, y: str, given: Collection[str]) -> Finding:
         """Test of ``x`` independent of ``y`` given the others."""
         key = frozenset((x, y)), frozenset(given)
         if key not in self._tests:
-            self._tests[key] = self._test(*sorted((x, y)), key[1])
+            self._tests[key] = self._test(min(x, y), max(x, y), key[1])
         return self._tests[key]
 
-    def _test(self, x: str, y: str, given: frozenset[str]) -> Tested:
+    def _test(self, x: str, y: str, given: frozenset[str]) -> Finding:
         first, second, used = self._residuals(x, y, given)
         # what the conditioning set determines has no residual, so nothing to say
         first, second = (part[:, (part**2).mean(0) > 1e-6] for part in (first, second))
         products = (first[:, :, None] * second[:, None, :]).reshape(self.units, -1)
         count, units = products.shape[1], self.units
         if not count or units <= 2 * (count + used):
-            return Tested(0.0, 0, 1.0)
+            return Finding(0.0, 0, 1.0)
         mean = products.mean(0)
         centred = products - mean
         values, vectors = np.linalg.eigh(centred.T @ centred / (units - 1))
@@ -123,12 +123,12 @@ class Pool:
         df = int(kept.sum())
         hotelling = float(part.sum()) * units * (1.0 - used / units)
         p = float(stats.f.sf(hotelling * (units - df) / (df * (units - 1)), df, units - df))
-        return Tested(hotelling, df, p)
+        return Finding(hotelling, df, p)
 
     def _residuals(self, x: str, y: str, given: frozenset[str]) -> tuple[np.ndarray, np.ndarray, int]:
         """Both variables' functions beyond those of the conditioning set, and the number of regressors."""
         first, second = self._all[:, self._own[x]], self._all[:, self._own[y]]
-        if not given:
+        if not (given and first.shape[1] and second.shape[1]):
             return first, second, 0
         if given not in self._fits:
             basis = self._regressors(sorted(given))
@@ -143,7 +143,9 @@ class Pool:
             index = basis @ weights[:, [0, first.shape[1]]]
             bent = [orthonormal(legendre(ranks(column), _INDEX_DEGREE)) for column in index.T if np.ptp(column) > 1e-9]
             if bent:
-                more = orthonormal(np.concatenate(bent, 1), (basis,))
+                more = np.concatenate(bent, 1)
+                more = more - basis @ (basis.T @ more / self.units)
+                more = orthonormal(more[:, (more**2).mean(0) > 1e-3])
                 left = left - more @ (more.T @ left / self.units)
                 used += more.shape[1]
         return left[:, : first.shape[1]], left[:, first.shape[1] :], used
@@ -212,7 +214,7 @@ def baseline(
     level: float,
     rng: np.random.Generator,
     relabellings: int = 100,
-    most_tests: int = 2000,
+    most_tests: int = 1000,
 ) -> Baseline:
     """Share of violated independencies, of the graph and of random relabellings of it.
 
@@ -226,7 +228,7 @@ def baseline(
         return Baseline(0, 0)
     violated = sum(pool.test(*statement).p < level for statement in statements)
     shares = []
-    for _ in range(min(relabellings, max(10, most_tests // implied))):
+    for _ in range(min(relabellings, max(5, most_tests // implied))):
         new = dict(zip(names, rng.permutation(list(names)).tolist(), strict=True))
         hits = sum(pool.test(new[x], new[y], [new[z] for z in given]).p < level for x, y, given in statements)
         shares.append(hits / implied)

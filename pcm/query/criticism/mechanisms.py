@@ -32,7 +32,7 @@ from scipy import stats
 from scipy.special import ndtri
 
 from pcm.query.criticism.features import interaction, smooth
-from pcm.query.criticism.moments import Moments, Tested
+from pcm.query.criticism.moments import Finding, Moments
 from pcm.query.criticism.residuals import Noise
 
 __all__ = ["OWN", "Check", "Inputs", "adjusted", "as_row", "check_mechanism"]
@@ -199,7 +199,7 @@ def _basis(array: np.ndarray, categorical: bool) -> np.ndarray:
     return np.concatenate([smooth(column, _DEGREE, categorical) for column in array[:, :_MOST_COLUMNS].T], 1)
 
 
-def _words(noise: Noise, kind: str, read: str, found: Tested, data: Inputs) -> str:
+def _words(noise: Noise, kind: str, read: str, found: Finding, data: Inputs) -> str:
     if kind == "interaction":
         return f"{noise.name}: mechanism misses an interaction of {read}"
     if read == OWN:
@@ -208,7 +208,7 @@ def _words(noise: Noise, kind: str, read: str, found: Tested, data: Inputs) -> s
     return f"{noise.name}: mechanism misses a {'' if linear else 'non-linear '}dependence on {read}"
 
 
-def _check(kind: str, name: str, about: str, found: Tested, words: str) -> Check:
+def _check(kind: str, name: str, about: str, found: Finding, words: str) -> Check:
     return Check(kind, name, about, found.statistic, found.df, found.p, words=words)
 
 

@@ -25,11 +25,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-__all__ = ["Moments", "Tested", "quadratic"]
+__all__ = ["Finding", "Moments", "quadratic"]
 
 
 @dataclass(frozen=True)
-class Tested:
+class Finding:
     """A statistic, its degrees of freedom, its p-value, and the first entry's share of it."""
 
     statistic: float
@@ -38,17 +38,17 @@ class Tested:
     first: float = 1.0
 
 
-def quadratic(mean: np.ndarray, covariance: np.ndarray) -> Tested:
+def quadratic(mean: np.ndarray, covariance: np.ndarray) -> Finding:
     """``mean' covariance^-1 mean`` against the chi-square law, in the directions that vary at all."""
     scale = np.sqrt(np.clip(np.diagonal(covariance), 1e-300, None))
     values, vectors = np.linalg.eigh(covariance / np.outer(scale, scale))
     kept = values > 1e-8 * max(values.max(initial=0.0), 1e-300)
     if not kept.any() or not np.isfinite(mean).all():
-        return Tested(0.0, 0, 1.0)
+        return Finding(0.0, 0, 1.0)
     part = (vectors[:, kept].T @ (mean / scale)) ** 2 / values[kept]
     statistic, df = float(part.sum()), int(kept.sum())
     alone = float((mean[0] / scale[0]) ** 2)
-    return Tested(statistic, df, float(stats.chi2.sf(statistic, df)), min(1.0, alone / max(statistic, 1e-300)))
+    return Finding(statistic, df, float(stats.chi2.sf(statistic, df)), min(1.0, alone / max(statistic, 1e-300)))
 
 
 class Moments:
@@ -70,7 +70,7 @@ class Moments:
         self.lanes = (features.T @ flat / units).reshape(-1, lanes, count).transpose(1, 0, 2)
         self.mean = self.lanes.mean(0)
 
-    def test(self, part: slice) -> Tested:
+    def test(self, part: slice) -> Finding:
         """Test of the features of ``part`` together, with every score."""
         features = self.features[:, part]
         mean = self.mean[part].ravel()

@@ -1,9 +1,9 @@
 """The noise that data imply of each mechanism, on the scale of the uniform law.
 
-If a mechanism is right, the distribution function of its value given its parents, ``u = F(x | parents)``, is uniform and
-independent of everything that came before (Rosenblatt 1952). A continuous coupling's noise is a function of ``u``; a
-count's or an ordered outcome's ``u`` is drawn between ``F(x - 1)`` and ``F(x)`` (Dunn & Smyth 1996). An outcome without
-order has no ``u``: its residuals are its indicators less their probabilities, whose covariance is known.
+If a mechanism is right, the distribution function of its value given its parents, ``u = F(x | parents)``, is uniform
+and independent of everything that came before (Rosenblatt 1952). A continuous coupling's noise is a function of ``u``;
+a count's or an ordered outcome's ``u`` is drawn between ``F(x - 1)`` and ``F(x)`` (Dunn & Smyth 1996). An outcome
+without order has no ``u``: its residuals are its indicators less their probabilities, whose covariance is known.
 
 References
 ----------
@@ -14,7 +14,7 @@ Statistics* 5.
 >>> from torch.distributions import Normal
 >>> from pcm.couplings import resolve
 >>> coupling, fn = resolve(Normal(1.0, 2.0))
->>> as_uniform(coupling, fn, torch.tensor([0.0, 1.959964])).round(4).tolist()
+>>> [round(u, 4) for u in as_uniform(coupling, fn, torch.tensor([0.0, 1.959964])).tolist()]
 [0.5, 0.975]
 """
 

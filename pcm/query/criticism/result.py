@@ -123,11 +123,8 @@ class Criticism:
         if not found.implied:
             return "graph: it implies no independence among these variables, so data cannot test it"
         said = self._missing
-        missing = (
-            f" ({'; '.join(check.words.removeprefix('graph: ').removesuffix('; there is no edge') for check in said)})"
-            if said
-            else ""
-        )
+        which = "; ".join(check.words.removeprefix("graph: ").removesuffix("; there is no edge") for check in said)
+        missing = f" ({which})" if said else ""
         return (
             f"graph: {found.violated} of {found.implied} implied independencies violated at {self.level:g} each, "
             f"{len(said) or 'none'} beyond doubt{missing}; with names exchanged at random {found.expected:.0%} are, "
@@ -224,11 +221,10 @@ class Criticism:
             f"<tr><th style='text-align:left'>note</th><td style='text-align:left'>{html.escape(note)}</td></tr>"
             for note in self.notes
         ]
-        failed = self.to_dataframe()
-        failed = (
-            failed[failed["fails"]].sort_values("p")[["kind", "variable", "about", "p", "p_holm", "words"]].head(20)
-        )
-        table = failed.to_html(index=False, float_format=lambda p: f"{p:.2g}") if len(failed) else ""
+        failed = sorted((check for check in self.checks if check.fails), key=lambda check: check.p)[:20]
+        shown = ["kind", "variable", "about", "p", "p_holm", "words"]
+        frame = pd.DataFrame([as_row(check) for check in failed], columns=shown)
+        table = frame.to_html(index=False, float_format=lambda p: f"{p:.2g}") if failed else ""
         return f"<table>{''.join(rows)}</table>{table}"
 
 

@@ -11,6 +11,8 @@ import torch
 import torch.distributions as td
 from torch import Tensor
 
+from pcm.couplings import Truncated, couplings_of
+
 UNITS = 40
 
 
@@ -24,6 +26,7 @@ class Case:
     label: str = ""
     location_scale: bool = False
     exact: bool = False
+    couplings: tuple[str, ...] = ()
 
     def parameters(self, seed: int) -> list[Tensor]:
         generator = torch.Generator().manual_seed(seed)
@@ -32,8 +35,8 @@ class Case:
             for low, high in self.ranges
         ]
 
-    def member(self, seed: int) -> Any:
-        return self.build(*self.parameters(seed))
+    def member(self, seed: int, units: int = UNITS) -> Any:
+        return self.build(*(each[:units] for each in self.parameters(seed)))
 
     def nudged(self, seed: int) -> Any:
         return self.build(*(each * (1.0 + 1e-9) for each in self.parameters(seed)))
@@ -67,6 +70,43 @@ def _events(a: Tensor, b: Tensor) -> Any:
 
 def _logistic_normal(a: Tensor, b: Tensor) -> Any:
     return dist.LogisticNormal(_stack(a, b), _stack(b, b))
+
+
+def _normals(a: Tensor, b: Tensor, c: Tensor) -> Any:
+    locs, scales = _stack(a - 2.0, a, a + b), _stack(c, 0.3 + 0 * c, 2.0 * c)
+    return dist.MixtureSameFamily(dist.Categorical(logits=_stack(a, 0 * a, b)), dist.Normal(locs, scales))
+
+
+def _gammas(a: Tensor, b: Tensor) -> Any:
+    return dist.MixtureSameFamily(dist.Categorical(_stack(a, b)), dist.Gamma(_stack(a, 3.0 * b), _stack(b, a)))
+
+
+def _poissons(a: Tensor, b: Tensor) -> Any:
+    return dist.MixtureSameFamily(dist.Categorical(_stack(a, b)), dist.Poisson(_stack(a, 6.0 * b)))
+
+
+def _mvns(a: Tensor, b: Tensor) -> Any:
+    locs = torch.stack([_stack(a, b), _stack(b + 1.0, -a)], -2)
+    factor = torch.tensor([[1.0, 0.0], [0.5, 0.7]], dtype=torch.float64).expand(*a.shape, 2, 2, 2)
+    return dist.MixtureSameFamily(
+        dist.Categorical(logits=_stack(a, b)), dist.MultivariateNormal(locs, scale_tril=factor)
+    )
+
+
+def _masked(a: Tensor, b: Tensor) -> Any:
+    return dist.MaskedMixture(a > 0.3, dist.Normal(a, b), dist.StudentT(4.0, a, b))
+
+
+def _masked_counts(a: Tensor, b: Tensor) -> Any:
+    return dist.MaskedMixture(a > 0.7, dist.Poisson(a + b), dist.Geometric(b / 2.0))
+
+
+def _inflated_gamma(a: Tensor, b: Tensor) -> Any:
+    return dist.ZeroInflatedDistribution(dist.Gamma(a, 1.0), gate=b)
+
+
+def _inflated_normal(a: Tensor, b: Tensor) -> Any:
+    return dist.ZeroInflatedDistribution(dist.Normal(a, 1.0), gate_logits=b)
 
 
 UNIT, SHAPE, REAL, PROB = (0.2, 1.5), (0.3, 5.0), (-2.0, 2.0), (0.05, 0.95)
@@ -108,7 +148,29 @@ CASES = [
     Case(dist.Categorical, lambda a, b: dist.Categorical(logits=_stack(a, b, a * b)), (REAL, REAL), "logits"),
     Case(dist.OneHotCategorical, _one_hot, (REAL, REAL)),
     Case(dist.OrderedLogistic, _ordered, (REAL,)),
+    Case(dist.BetaBinomial, lambda a, b: dist.BetaBinomial(a, b, 5), (SHAPE, SHAPE)),
+    Case(dist.GammaPoisson, dist.GammaPoisson, (SHAPE, UNIT)),
+    Case(dist.Dirichlet, lambda a, b, c: dist.Dirichlet(_stack(a, b, c)), (SHAPE, SHAPE, (0.02, 0.5))),
+    Case(dist.MixtureSameFamily, _normals, (REAL, UNIT, UNIT), "normals"),
+    Case(dist.MixtureSameFamily, _gammas, (UNIT, UNIT), "gammas"),
+    Case(dist.MixtureSameFamily, _poissons, (UNIT, UNIT), "poissons", couplings=("monotone", "independent")),
+    Case(dist.MixtureSameFamily, _mvns, (REAL, REAL), "vectors", couplings=("component",)),
+    Case(dist.MaskedMixture, _masked, (UNIT, UNIT)),
+    Case(dist.MaskedMixture, _masked_counts, (UNIT, UNIT), "counts"),
+    Case(dist.ZeroInflatedPoisson, lambda a, g: dist.ZeroInflatedPoisson(a, gate=g), (SHAPE, PROB)),
+    Case(
+        dist.ZeroInflatedNegativeBinomial,
+        lambda r, p, g: dist.ZeroInflatedNegativeBinomial(r, probs=p, gate_logits=g),
+        (SHAPE, PROB, REAL),
+    ),
+    Case(dist.ZeroInflatedDistribution, _inflated_gamma, (SHAPE, PROB), "gamma"),
+    Case(dist.ZeroInflatedDistribution, _inflated_normal, (REAL, REAL), "normal"),
+    Case(Truncated, lambda a, b: Truncated(dist.Normal(a, b), -0.5, 2.0), (REAL, UNIT), "normal"),
+    Case(Truncated, lambda a, b: Truncated(dist.Gamma(a, b), high=3.0), (SHAPE, UNIT), "gamma"),
+    Case(Truncated, lambda a: Truncated(dist.Poisson(a), low=1), (SHAPE,), "poisson"),
 ]
+
+PAIRS = [(case, name) for case in CASES for name in case.couplings or couplings_of(case.family)]
 
 
 def name_of(case: Case) -> str:

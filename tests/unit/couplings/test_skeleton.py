@@ -10,8 +10,9 @@ import torch
 
 from pcm.couplings import Coupling, couplings_of, families, resolve
 from tests.unit.couplings.cases import CASES, name_of
+from tests.unit.couplings.cases import PAIRS as BOTH
 
-PAIRS = [pytest.param(case, name, id=f"{name_of(case)} {name}") for case in CASES for name in couplings_of(case.family)]
+PAIRS = [pytest.param(case, name, id=f"{name_of(case)} {name}") for case, name in BOTH]
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +32,7 @@ def uniforms(coupling: Coupling, fn: object, value: torch.Tensor, seed: int = 0,
 def test_every_registered_family_has_a_case() -> None:
     covered = {case.family for case in CASES} | {base for case in CASES for base in case.family.__mro__}
     assert set(families()) <= covered
-    assert len({family.__name__ for family in families()}) == 30
+    assert len({family.__name__ for family in families()}) == 39
 
 
 def test_the_couplings_of_each_family() -> None:
@@ -39,7 +40,9 @@ def test_the_couplings_of_each_family() -> None:
     both = ["gumbel_max", "monotone", "independent"]
     assert known.pop("Categorical") == both
     assert known.pop("OneHotCategorical") == both
-    for name in ("Bernoulli", "Binomial", "OrderedLogistic"):
+    assert known.pop("MixtureSameFamily") == ["monotone", "component", "independent"]
+    assert known.pop("Dirichlet") == ["triangular", "independent"]
+    for name in ("Bernoulli", "Binomial", "OrderedLogistic", "BetaBinomial"):
         assert known.pop(name) == ["monotone", "gumbel_max", "independent"], name
     assert known.pop("Delta") == ["deterministic", "independent"]
     assert known.pop("MultivariateNormal") == ["triangular", "independent"]
@@ -48,7 +51,7 @@ def test_the_couplings_of_each_family() -> None:
 
 @pytest.mark.parametrize(("case", "name"), PAIRS)
 def test_skeleton(case, name) -> None:
-    coupling = couplings_of(case.family)[name]
+    coupling = resolve(case.member(0), name)[0]
     assert coupling.name == name
     assert type(coupling).__doc__
     assert any(issubclass(case.family, family) for family in coupling.families)
@@ -57,72 +60,9 @@ def test_skeleton(case, name) -> None:
         assert inspect.getdoc(own)
         assert list(inspect.signature(own).parameters) == list(inspect.signature(getattr(Coupling, method)).parameters)
     assert coupling.rung == (2 if name == "independent" else 3)
-    assert coupling.invertible == (coupling.rung == 3 and not coupling.discrete)
-
-
-@pytest.mark.parametrize(("case", "name"), PAIRS)
-def test_dtype_and_shapes(case, name) -> None:
-    fn = case.member(0)
-    coupling, bare = resolve(fn, name)
-    value = fn.sample()
-    uniform = uniforms(coupling, bare, value)
-    noise = coupling.abduct(bare, value, uniform)
-    assert noise.dtype == torch.float64
-    assert noise.shape == uniform.shape == coupling.fresh(bare, uniform).shape
-    pushed = coupling.push(bare, coupling.fresh(bare, uniform))
-    assert pushed.dtype == value.dtype
-    assert pushed.shape == value.shape
-
-
-@pytest.mark.parametrize(("case", "name"), PAIRS)
-def test_needs_uniform(case, name) -> None:
-    fn = case.member(0)
-    coupling, bare = resolve(fn, name)
-    if coupling.invertible:
-        assert torch.equal(coupling.abduct(bare, fn.sample()), coupling.abduct(bare, fn.sample())) is (
-            name == "deterministic"
-        )
-    else:
-        with pytest.raises(TypeError, match="uniform"):
-            coupling.abduct(bare, fn.sample())
-
-
-@pytest.mark.parametrize(("case", "name"), PAIRS)
-def test_wrappers_are_taken_off(case, name) -> None:
-    fn, value = case.member(0), case.member(0).sample()
-    coupling, bare = resolve(fn, name)
-    uniform = uniforms(coupling, bare, value)
-    expected = coupling.abduct(bare, value, uniform)
-    for wrapped in (
-        fn.mask(True),
-        fn.to_event(1),
-        fn.expand(fn.batch_shape),
-        dist.ExpandedDistribution(fn, fn.batch_shape).mask(False).to_event(1),
-        torch.distributions.Independent(fn, 1),
-    ):
-        again, inner = resolve(wrapped, name)
-        assert again is coupling
-        assert torch.equal(again.abduct(inner, value, uniform), expected)
-
-
-@pytest.mark.parametrize(("case", "name"), PAIRS)
-def test_vmap_equals_loop(case, name) -> None:
-    fn, other = case.member(0), case.member(1)
-    coupling, bare = resolve(fn, name)
-    bare_other = resolve(other, name)[1]
-    value = fn.sample()
-    draws = uniforms(coupling, bare, value, 0, 3)
-
-    def move(uniform: torch.Tensor) -> torch.Tensor:
-        moved = coupling.push(bare_other, coupling.abduct(bare, value, uniform))
-        return moved.double() + coupling.transport(bare, value, bare_other, uniform).double()
-
-    mapped = torch.func.vmap(move)(draws)
-    looped = torch.stack([move(each) for each in draws])
-    torch.testing.assert_close(mapped, looped, rtol=1e-12, atol=1e-12)
-    if coupling.discrete:
-        moments = torch.func.vmap(lambda shift: coupling.expectation(bare, value, bare_other) + shift)(torch.zeros(2))
-        torch.testing.assert_close(moments[1], coupling.expectation(bare, value, bare_other))
+    assert coupling.invertible == (coupling.rung == 3 and coupling.pointwise and not coupling.discrete)
+    has_law = name == "monotone"
+    assert not (coupling.univariate and not has_law and name != "independent")
 
 
 @pytest.mark.parametrize(("case", "name"), PAIRS)

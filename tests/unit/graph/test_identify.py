@@ -375,6 +375,7 @@ def test_questions_that_cannot_be(options, error, words):
         (np.ones((2, 2)), "a ndarray"),
         (xr.DataArray([[1.0, -1.0], [1.0, 1.0]], dims=["x", "y"]), "negative"),
         (xr.DataArray(np.zeros((2, 2)), dims=["x", "y"]), "zero everywhere"),
+        (pd.DataFrame({"x": np.arange(8_000.0), "y": np.arange(8_000.0)}), "'x' takes 8000 values"),
     ],
 )
 def test_laws_that_are_none(joint, words):

@@ -48,7 +48,19 @@ def result(scm, frame):
 def test_frames_come_out_with_labels(frame):
     assert list(frame["plan"].cat.categories) == LABELS and set(frame["plan"]) <= set(LABELS)
     assert frame["treated"].dtype.kind == "i" and frame["visits"].dtype.kind == "i"
-    assert list(frame.columns) == ["age", "plan", "treated", "visits", "cost", "labs[0]", "labs[1]", "pain[0]", "pain[1]", "pain[2]", "bill"]
+    assert list(frame.columns) == [
+        "age",
+        "plan",
+        "treated",
+        "visits",
+        "cost",
+        "labs[0]",
+        "labs[1]",
+        "pain[0]",
+        "pain[1]",
+        "pain[2]",
+        "bill",
+    ]
 
 
 FORMS = {
@@ -57,7 +69,9 @@ FORMS = {
     "object": lambda column: column.astype(object),
     "codes": lambda column: column.cat.codes,
     "float codes": lambda column: column.cat.codes.astype(float),
-    "categories in another order": lambda column: pd.Categorical(column.astype(str), categories=["full", "none", "basic"]),
+    "categories in another order": lambda column: pd.Categorical(
+        column.astype(str), categories=["full", "none", "basic"]
+    ),
     "more categories": lambda column: pd.Categorical(column.astype(str), categories=["full", "gold", "none", "basic"]),
     "arrow text": lambda column: column.astype(str).astype("string[pyarrow]"),
     "numpy": lambda column: column.astype(str).to_numpy(),
@@ -219,7 +233,9 @@ def test_contrast_is_the_difference(result):
     assert np.abs(effect.mean - (result.mean("cost", "old") - result.mean("cost", "basic"))).max() <= 1e-12
     assert np.array_equal(effect.draws, result.draws("cost", "old") - result.draws("cost", "basic"))
     assert len(effect) == 6 and effect.interval(0.5).shape == (6, 2)
-    assert np.array_equal(result.contrast("cost", "old").mean, result.mean("cost", "old") - result.mean("cost", "factual"))
+    assert np.array_equal(
+        result.contrast("cost", "old").mean, result.mean("cost", "old") - result.mean("cost", "factual")
+    )
     table = effect.to_dataframe(0.5)
     assert list(table.columns) == ["mean", "low", "high"] and np.array_equal(table["mean"], effect.mean)
     zero = result.contrast("age", "basic")
@@ -257,7 +273,9 @@ def test_words(result):
 @pytest.mark.parametrize("units", [None, [1, 3]], ids=["all", "two"])
 def test_every_kind_of_variable_has_a_picture(scm, frame, result, name, units):
     one = scm.counterfactual(frame, do={"age": 1.0}, draws=16, seed=0)
-    many = scm.counterfactual(frame.iloc[[0, 1, 2, 3, 4, 5] * 5].reset_index(drop=True), do={"age": 1.0}, draws=16, seed=0)
+    many = scm.counterfactual(
+        frame.iloc[[0, 1, 2, 3, 4, 5] * 5].reset_index(drop=True), do={"age": 1.0}, draws=16, seed=0
+    )
     for cf in (one, result, many):
         figure = cf.plot(name, units=units)
         figure.canvas.draw()
@@ -272,7 +290,9 @@ def test_every_kind_of_variable_has_a_picture(scm, frame, result, name, units):
 
 def test_a_picture_of_several_values_a_unit_is_refused_alike_for_few_and_many(scm, frame):
     few = scm.counterfactual(frame, do={"age": 1.0}, draws=4, seed=0)
-    many = scm.counterfactual(frame.iloc[[0, 1, 2, 3, 4, 5] * 5].reset_index(drop=True), do={"age": 1.0}, draws=4, seed=0)
+    many = scm.counterfactual(
+        frame.iloc[[0, 1, 2, 3, 4, 5] * 5].reset_index(drop=True), do={"age": 1.0}, draws=4, seed=0
+    )
     for cf in (few, many):
         with pytest.raises(pcm.PCMError, match="labs"):
             cf.plot("labs")

@@ -120,7 +120,9 @@ def test_a_series_is_matched_to_the_units_by_label(scm, frame):
 
 def test_deterministic_sites_can_be_set(scm, frame):
     _, u_y = noise(frame)
-    cf = scm.counterfactual(frame, worlds={"set": {"m": 5.0}, "shift": {"m": lambda m: m + 1}, "both": {"m": 1.0, "x": 9.0}})
+    cf = scm.counterfactual(
+        frame, worlds={"set": {"m": 5.0}, "shift": {"m": lambda m: m + 1}, "both": {"m": 1.0, "x": 9.0}}
+    )
     assert np.abs(cf.mean("y", "set") - (5 + 3 * frame["z"] + u_y)).max() <= 1e-12
     assert np.abs(cf.mean("y", "shift") - (frame["y"] + 1)).max() <= 1e-12
     assert np.abs(cf.mean("y", "both") - (1 + 3 * frame["z"] + u_y)).max() <= 1e-12
@@ -166,7 +168,9 @@ def test_stochastic_interventions_have_the_distribution_asked_for_and_noise_of_t
     assert np.abs(y - (x**2 + 3 * frame["z"].to_numpy() + u_y.to_numpy())).max() <= 1e-10
     level = 4.9 / np.sqrt(x.size)  # one in a million
     assert abs(x.mean() - 1) < 2 * level and abs(x.std() - 2) < 2 * level
-    again = scm.counterfactual(frame, worlds={"a": {"x": Normal(1.0, 2.0)}, "b": {"x": Normal(1.0, 2.0), "z": 0.0}}, draws=50, seed=0)
+    again = scm.counterfactual(
+        frame, worlds={"a": {"x": Normal(1.0, 2.0)}, "b": {"x": Normal(1.0, 2.0), "z": 0.0}}, draws=50, seed=0
+    )
     assert np.array_equal(again.draws("x", "a"), again.draws("x", "b"))
     assert np.array_equal(again.draws("x", "a"), x[:50])
 
@@ -194,7 +198,9 @@ def test_stochastic_discrete_interventions_are_averaged_exactly():
         for weight, value in zip((0.1, 0.2, 0.7), (0.0, 1.0, 5.0), strict=True)
     )
     assert np.abs(cf.mean("t") - known).max() <= 1e-12
-    coin = scm.counterfactual(frame, do={"x": dist.Bernoulli(torch.tensor(0.25, dtype=torch.float64))}, draws=2000, seed=0)
+    coin = scm.counterfactual(
+        frame, do={"x": dist.Bernoulli(torch.tensor(0.25, dtype=torch.float64))}, draws=2000, seed=0
+    )
     assert np.abs(coin.mean("x") - 0.25).max() <= 4.9 * np.sqrt(0.25 * 0.75 / 2000)  # x has no finite table of its own
     assert set(np.unique(coin.draws("x"))) == {0.0, 1.0}
 
@@ -273,16 +279,16 @@ def test_evidence_that_contradicts_the_intervention_in_force_is_refused(scm, fra
         scm.do(x=lambda z: z).counterfactual(frame.drop(columns="m"), do={"z": 1.0})
 
 
-def test_evidence_from_a_shifted_world_keeps_the_shift_once_or_is_refused(scm):
-    """do(z := observed z) in a world where x is shifted by 1 returns the observed unit (consistency)."""
+def test_evidence_from_a_shifted_world_is_refused_where_the_natural_value_is_needed(scm):
+    """What x would have been without the shift is not in the evidence; the unshifted variables are."""
     shifted = scm.do(x=lambda x: x + 1)
     frame = shifted.sample(UNITS, seed=0)
-    try:
-        found = shifted.counterfactual(frame, do={"z": frame["z"].to_numpy()}).mean("x")
-    except pcm.PCMError as error:
-        assert "x" in str(error)
-    else:
-        assert np.abs(found - frame["x"]).max() <= 1e-9
+    with pytest.raises(InterventionError, match=r"x.*natural"):
+        shifted.counterfactual(frame, do={"z": frame["z"].to_numpy()})
+    u_y = frame["y"] - frame["x"] ** 2 - 3 * frame["z"]
+    cf = shifted.counterfactual(frame, worlds={"x": {"x": 2.0}, "edge": {("z", "y"): 0.0}})
+    assert np.abs(cf.mean("y", "x") - (4 + 3 * frame["z"] + u_y)).max() <= 1e-12
+    assert np.abs(cf.mean("y", "edge") - (frame["x"] ** 2 + u_y)).max() <= 1e-12
 
 
 def test_evidence_from_a_world_with_a_policy(scm):
@@ -312,13 +318,22 @@ def test_vector_sites_and_inner_plates():
     u_w = w - (v.sum(-1) + z)[:, None]
     u_y = y - w.sum(-1) - v @ [1.0, 2.0]
     each = np.arange(8.0).reshape(4, 2)
-    for value, known in (([1.0, 2.0], np.tile([1.0, 2.0], (4, 1))), (each, each), (torch.as_tensor(each), each), (lambda v: v + 1, v + 1)):
+    for value, known in (
+        ([1.0, 2.0], np.tile([1.0, 2.0], (4, 1))),
+        (each, each),
+        (torch.as_tensor(each), each),
+        (lambda v: v + 1, v + 1),
+    ):
         cf = scm.counterfactual(frame, do={"v": value})
         assert np.abs(cf.mean("v") - known).max() <= 1e-12
         assert np.abs(cf.mean("w") - (u_w + (known.sum(-1) + z)[:, None])).max() <= 1e-12
         moved = u_w + (known.sum(-1) + z)[:, None]
         assert np.abs(cf.mean("y") - (moved.sum(-1) + known @ [1.0, 2.0] + u_y)).max() <= 1e-11
-    for value, known in ((1.0, np.ones((4, 3))), (np.arange(12.0).reshape(3, 4), np.arange(12.0).reshape(3, 4).T), (lambda w: w * 2, 2 * w)):
+    for value, known in (
+        (1.0, np.ones((4, 3))),
+        (np.arange(12.0).reshape(3, 4), np.arange(12.0).reshape(3, 4).T),
+        (lambda w: w * 2, 2 * w),
+    ):
         cf = scm.counterfactual(frame, do={"w": value})
         assert np.abs(cf.mean("w") - known).max() <= 1e-12
         assert np.abs(cf.mean("y") - (known.sum(-1) + v @ [1.0, 2.0] + u_y)).max() <= 1e-11

@@ -1,0 +1,296 @@
+"""The runs of a query: every world under every state of knowledge, and the values they leave.
+
+>>> import pyro, pyro.distributions as dist, pandas, torch
+>>> from pcm.program import Program
+>>> from pcm.query.model import Model
+>>> def pair():
+...     x = pyro.sample("x", dist.Normal(0.0, 1.0))
+...     pyro.sample("y", dist.Normal(2 * x, 1.0))
+>>> model = Model(Program(pair))
+>>> evidence = {"x": torch.tensor([1.0], dtype=torch.float64), "y": torch.tensor([2.5], dtype=torch.float64)}
+>>> world = {"do": model.do({"x": 0.0}).interventions}
+>>> Runs(model, evidence, pandas.RangeIndex(1), world, {}, draws=1, seed=0).value("do", "y")
+tensor([[0.5000]], dtype=torch.float64)
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from pcm.errors import InterventionError
+from pcm.io import row_ids
+from pcm.program import Site
+from pcm.query.evidence import check_finite
+from pcm.query.lanes import Lanes, lanes_of
+from pcm.query.missing import barren_noise, infer_missing
+from pcm.query.model import Model
+from pcm.query.points import points
+from pcm.worlds import Factual, Replayed, Stochastic, Target, WorldPlan, align, factual, over_lanes, replay, world_noise
+
+__all__ = ["Runs"]
+
+Intervention = Any
+
+
+class Runs:
+    """Worlds of one model for one set of units: what each run leaves.
+
+    Parameters
+    ----------
+    model : Model
+    values : dict of name to tensor ``(*inner, unit, *event)``
+        The evidence.
+    index : pandas.Index
+        Names of the units.
+    worlds : dict of world to its interventions
+    parameters : dict of name to tensor ``(draw, *event)``
+    draws : int
+        Draws of noise that the evidence leaves open.
+    seed : int
+    missing : dict of name to bool tensor ``(unit,)``, optional
+        Stochastic sites that some units lack; their values there are not read.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        values: Mapping[str, Tensor],
+        index: Any,
+        worlds: Mapping[str, Mapping[Target, Intervention]],
+        parameters: Mapping[str, Tensor],
+        *,
+        draws: int,
+        seed: int,
+        missing: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        self.model, self.program, self.structure = model, model.program, model.structure
+        self.index, self.units, self.seed = index, len(index), seed
+        self.parameters = dict(parameters)
+        model = replace(model, interventions=align(model.interventions, index))
+        worlds = {world: align(given, index) for world, given in worlds.items()}
+        self.model = model
+        self.base = WorldPlan(self.structure, model.interventions)
+        self.plans = {
+            world: WorldPlan(self.structure, {**model.interventions, **given}, set(given))
+            for world, given in worlds.items()
+        }
+        for world, plan in self.plans.items():
+            plan.check_units(self.units)
+            reused = plan.natural & {target for target in plan.active if isinstance(target, str)}
+            for name in sorted(self.base.natural & ({*plan.replayed} | reused)):
+                raise InterventionError(
+                    f"the evidence comes from a world where do({name}=…) shifts '{name}' from its own natural value, "
+                    f"which is then unknown, and world '{world}' needs it. Take evidence from the unshifted model, and "
+                    "give the shift as a world.",
+                    site=name,
+                )
+        self.looped = False
+        self._cache: dict[tuple[Any, ...], Any] = {}
+        self.missing = dict(missing or {})
+        with self.program.sealed():
+            self.latent = infer_missing(self, values, draws) if self.missing else None
+            self.main, self.sampled = lanes_of(self.parameters, self.latent, draws, barren_noise(self))
+            first = {**values, **self._first_values()}
+            self.points = points(model, self.plans, first, index, self._lane_parameters(0), self.needed)
+        if self.main.single:
+            for (world, name), chance in self.points.chances.items():
+                self._cache["mean", world, name] = chance[None]
+
+    # -- runs --------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def needed(self) -> frozenset[str]:
+        """Sites whose factual distribution some world transports from."""
+        return frozenset(itertools.chain.from_iterable(plan.replayed for plan in self.plans.values()))
+
+    @property
+    def lanes(self) -> int:
+        """How many states of knowledge expectations run over."""
+        return self.main.count
+
+    @property
+    def draws(self) -> int:
+        """How many draws there are."""
+        return self.sampled.count
+
+    def _first_values(self) -> dict[str, Tensor]:
+        """Likely values of what is missing, to check the program with."""
+        if self.latent is None:
+            return {}
+        noise = barren_noise(self)
+        uniform = {name: value[0] for name, value in noise(range(1)).items()} if noise is not None else {}
+        return self.latent.space.complete(self._lane_parameters(0), *self.latent.likely, uniform)
+
+    def _lane_parameters(self, lane: int) -> dict[str, Tensor]:
+        return {name: value[lane] for name, value in self.parameters.items()}
+
+    def _factual(self, values: Mapping[str, Tensor], parameters: Mapping[str, Tensor]) -> Factual:
+        return factual(self.program, values, parameters, self.units, self.needed, self.base)
+
+    @cached_property
+    def past(self) -> Factual:
+        """The factual run under the first parameter draw."""
+        return self.points.past or self._factual(self.evidence, self._lane_parameters(0))
+
+    def _over(
+        self,
+        world: str,
+        payload: Callable[[Replayed, Factual], dict[str, Tensor]],
+        lanes: int,
+        *,
+        inputs: Callable[[slice], dict[str, Any]],
+        reduce: Callable[[dict[str, Tensor], slice], None] | None = None,
+        states: Lanes | None = None,
+    ) -> dict[str, Tensor]:
+        """One world's payload over lanes of knowledge (of ``states``), assignments or uniforms."""
+        plan, evidence, states = self.plans.get(world), self.evidence, states or self.main
+
+        def one(lane: dict[str, Any]) -> dict[str, Tensor]:
+            parameters = lane.get("parameters") or self._lane_parameters(0)
+            if "parameters" in lane:
+                past = self._factual({**evidence, **states.missing_values(lane)}, parameters)
+            else:
+                past = self.past
+            if plan is None:
+                return payload(Replayed(), past)
+            made = replay(
+                self.program,
+                plan,
+                past,
+                parameters,
+                assigned=lane.get("assigned"),
+                uniform=lane.get("uniform"),
+            )
+            return payload(made, past)
+
+        with self.program.sealed():
+            out, looped = over_lanes(one, inputs, lanes, size=self.units, reduce=reduce)
+        self.looped |= looped
+        return out
+
+    @cached_property
+    def evidence(self) -> dict[str, Tensor]:
+        """Observed values; deterministic sites are in it only where no parameter can move them."""
+        if self.main.single:
+            return self.points.factual
+        sites = self.structure.sites
+        return {name: value for name, value in self.points.factual.items() if sites[name].kind != "deterministic"}
+
+    def values_over(self, states: Lanes, world: str, name: str) -> Tensor:
+        """Values of a variable over the given states of knowledge, ``(lane, *inner, unit, *event)``."""
+        out = self._over(
+            world,
+            lambda made, past: {name: made.values[name] if name in made.values else past.values[name]},
+            states.count,
+            inputs=states.inputs,
+            states=states,
+        )
+        return out[name]
+
+    # -- what a variable is in a world ---------------------------------------------------------------------------------
+
+    def site(self, name: str) -> Site:
+        """The site of that name."""
+        return self.structure.sites[name]
+
+    def random(self, world: str, name: str) -> bool:
+        """Whether the evidence leaves the variable open in that world (whatever the parameters)."""
+        return world in self.plans and bool(self.plans[world].randomness[name])
+
+    def kept(self, world: str, name: str) -> bool:
+        """Whether the variable has its factual value in that world."""
+        return world not in self.plans or name not in self.plans[world].changed
+
+    def exact(self, world: str, name: str) -> bool:
+        """Whether expectations of the variable are computed rather than drawn."""
+        if not self.random(world, name):
+            return True
+        plan = self.plans[world]
+        if plan.branches(name) is None:
+            return False
+        if name not in plan.sources:
+            return True
+        site = self.site(name)
+        if site.inner or name in plan.natural:
+            return False
+        if isinstance(plan.sets.get(name), Stochastic):
+            return site.cardinality is not None and plan.categories(name) is not None
+        return site.discrete
+
+    def value(self, world: str, name: str) -> Tensor:
+        """Values of a variable that is not random, ``(lane, *inner, unit, *event)``."""
+        if self.main.single or self._fixed(world, name):
+            found = self.points.worlds.get((world, name))
+            return (self.points.factual[name] if found is None else found)[None]
+        key = ("value", world, name)
+        if key not in self._cache:
+            names = [name, *self._also(world, name)]
+            out = self._over(
+                world,
+                lambda made, past: {n: made.values[n] if n in made.values else past.values[n] for n in names},
+                self.lanes,
+                inputs=self.main.inputs,
+            )
+            for other, found in out.items():
+                self._finite(found, other, world)
+                self._cache["value", world, other] = found
+        return self._cache[key]
+
+    def _also(self, world: str, name: str) -> list[str]:
+        """Other variables worth keeping from the same run: all of them while that is cheap."""
+        others = [
+            n for n in self.structure.sites if n != name and not self.random(world, n) and not self._fixed(world, n)
+        ]
+        return others if self.lanes * self.units * (1 + len(others)) <= 2**24 else []
+
+    def _fixed(self, world: str, name: str) -> bool:
+        """Whether the value is the same under every parameter draw without a run."""
+        return self.kept(world, name) and self.site(name).kind != "deterministic" and name not in self.missing
+
+    # -- draws -------------------------------------------------------------------------------------------------------
+
+    def drawn(self, world: str, name: str) -> Tensor:
+        """Draws of a variable, ``(draw, *inner, unit, *event)``."""
+        if not self.random(world, name) and (self.main is self.sampled or self._fixed(world, name) or self.main.single):
+            found = self.value(world, name)
+            return found.expand(self.draws, *found.shape[1:])
+        key = ("drawn", world, name)
+        if key not in self._cache:
+            plan = self.plans.get(world)
+            sources = plan.randomness[name] if plan is not None else ()
+
+            def inputs(part: slice) -> dict[str, Any]:
+                noise = (
+                    world_noise(plan, self.seed, self.rows, range(part.start, part.stop), sources)
+                    if plan is not None and sources
+                    else {}
+                )
+                # one state of knowledge is run once, whatever is drawn
+                state = {} if self.main.single else self.sampled.inputs(part)
+                return {**state, "uniform": noise} if noise else state
+
+            out = self._over(
+                world,
+                lambda made, past: {name: made.values[name] if name in made.values else past.values[name]},
+                self.draws,
+                inputs=inputs,
+                states=self.sampled,
+            )
+            self._finite(out[name], name, world)
+            self._cache[key] = out[name]
+        return self._cache[key]
+
+    @cached_property
+    def rows(self) -> np.ndarray[Any, np.dtype[np.uint64]]:
+        """Row ids of the units."""
+        return row_ids(self.index)
+
+    def _finite(self, value: Tensor, name: str, world: str, lanes: int = 1) -> None:
+        check_finite(value, name, self.index, world, self.site(name), lanes)

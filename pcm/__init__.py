@@ -28,6 +28,7 @@ if _TYPE_CHECKING:
     from pcm.scm import ate as ate
     from pcm.scm import att as att
     from pcm.scm import cate as cate
+    from pcm.scm import criticise as criticise
     from pcm.scm import load as load
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "ate",
     "att",
     "cate",
+    "criticise",
     "load",
 ]
 
@@ -58,6 +60,7 @@ _WHERE = {
     "ate": "pcm.scm",
     "att": "pcm.scm",
     "cate": "pcm.scm",
+    "criticise": "pcm.scm",
     "load": "pcm.scm",
 }
 

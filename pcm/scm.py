@@ -30,6 +30,8 @@ from pcm.infer import method as method_named
 from pcm.program import Program
 from pcm.query import effects
 from pcm.query.counterfactual import Counterfactual, counterfactual
+from pcm.query.criticism import Criticism
+from pcm.query.criticism import criticise as run_criticism
 from pcm.query.effect import Effect
 from pcm.query.likelihood import log_prob, target_of
 from pcm.query.model import Model, check_categories, check_draws, read_categories
@@ -37,7 +39,7 @@ from pcm.query.sampling import sample
 from pcm.query.saved import load_model, save_model
 from pcm.worlds.plan import intervened_graph
 
-__all__ = ["SCM", "ate", "att", "cate", "load"]
+__all__ = ["SCM", "ate", "att", "cate", "criticise", "load"]
 
 
 class SCM:
@@ -389,6 +391,41 @@ def cate(scm: SCM, treatment: str, outcome: str, *, given: Sequence[str], **opti
     [1.0, 2.0]
     """
     return effects.cate(_model(scm), treatment, outcome, given=given, **options)
+
+
+def criticise(scm: SCM, data: Any, **options: Any) -> Criticism:
+    """Test a model against data: its mechanisms, their noise, and the independencies its graph implies.
+
+    Parameters
+    ----------
+    scm : SCM
+        Fitted, or without free parameters.
+    data : DataFrame or dict
+        A column a variable.
+    draws : int
+        Draws of the parameters and of replicated data.
+    seed : int, optional
+    level : float
+        Chance of any false alarm, over all checks (Holm).
+    rows : int
+        Units above which a random subset is looked at.
+
+    Returns
+    -------
+    Criticism
+        ``.passed``, ``.verdict`` in words, ``.to_dataframe()``, ``.plot()``.
+
+    Examples
+    --------
+    >>> import pcm, pyro, pyro.distributions as dist
+    >>> def pair():
+    ...     x = pyro.sample("x", dist.Normal(0.0, 1.0))
+    ...     pyro.sample("y", dist.Normal(2.0 * x, 1.0))
+    >>> scm = pcm.SCM(pair)
+    >>> pcm.criticise(scm, scm.sample(300, seed=0), seed=0).passed
+    True
+    """
+    return run_criticism(_model(scm), data, **options)
 
 
 def _path(path: Any, asked: str) -> Any:

@@ -136,7 +136,9 @@ def _check(fn: Any, events: int, site: str | None, finite: bool) -> None:
     elif isinstance(fn, Truncated):
         low, high = torch.broadcast_tensors(fn.low, fn.high)
         strict = not registry.resolve(fn)[0].discrete
-        between = Domain(None, high=high, open_high=strict, infinite=True, words="below high" if strict else "up to high")
+        between = Domain(
+            None, high=high, open_high=strict, infinite=True, words="below high" if strict else "up to high"
+        )
         if not satisfied(between, low):
             _refuse(fn, "low", between, low, events, site)
     elif isinstance(fn, torch.distributions.MultivariateNormal):

@@ -63,7 +63,7 @@ class Coupling(ABC):
         """Whether ``tail`` and ``quantile`` are there, so that mixtures and truncations can be made of the law."""
         return type(self).tail is not Coupling.tail
 
-    def specialised(self, fn: Any) -> Coupling:
+    def specialised(self, fn: Any, site: str | None = None) -> Coupling:
         """The coupling for this very ``fn``, where that depends on what it is made of (a mixture of counts)."""
         return self
 

@@ -49,9 +49,9 @@ class Independent(Coupling):
         """As of the default coupling."""
         return self.inner.discrete
 
-    def specialised(self, fn: Any) -> Coupling:
+    def specialised(self, fn: Any, site: str | None = None) -> Coupling:
         """Of the default coupling's own specialisation."""
-        inner = self.inner.specialised(fn)
+        inner = self.inner.specialised(fn, site)
         if inner is self.inner:
             return self
         return self._others.setdefault(inner, Independent(inner, self._family))

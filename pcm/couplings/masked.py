@@ -36,9 +36,9 @@ class MaskedCoupling(Quantile):
 
     families = (dist.MaskedMixture,)
 
-    def specialised(self, fn: Any) -> Coupling:
+    def specialised(self, fn: Any, site: str | None = None) -> Coupling:
         """Counts have a coupling of their own."""
-        return _COUNTS if registry.resolve(fn.component0)[0].discrete else self
+        return _COUNTS if registry.resolve(fn.component0, site=site)[0].discrete else self
 
     def validate(self, fn: Any, site: str | None = None) -> None:
         """Refuse vectors, one discrete component beside a continuous one, and laws without a quantile function."""
@@ -109,7 +109,9 @@ def _select(fn: Any, zero: Tensor, one: Tensor) -> Tensor:
 def _validate(fn: Any, site: str | None) -> None:
     zero, fn0 = registry.resolve(fn.component0, site=site)
     one, fn1 = registry.resolve(fn.component1, site=site)
-    served = [each.univariate and (isinstance(each, Counts) if each.discrete else each.invertible) for each in (zero, one)]
+    served = [
+        each.univariate and (isinstance(each, Counts) if each.discrete else each.invertible) for each in (zero, one)
+    ]
     if fn.event_shape or zero.discrete is not one.discrete or not all(served):
         where = f"site '{site}': " if site is not None else ""
         raise CouplingError(

@@ -43,9 +43,9 @@ class MixtureCoupling(Quantile):
 
     families = (torch.distributions.MixtureSameFamily,)
 
-    def specialised(self, fn: Any) -> Coupling:
+    def specialised(self, fn: Any, site: str | None = None) -> Coupling:
         """Counts have a coupling of their own."""
-        return _COUNTS if registry.resolve(fn.component_distribution)[0].discrete else self
+        return _COUNTS if registry.resolve(fn.component_distribution, site=site)[0].discrete else self
 
     def validate(self, fn: Any, site: str | None = None) -> None:
         """Refuse components that are vectors or have no distribution function here."""
@@ -111,12 +111,11 @@ def _validate(fn: Any, site: str | None) -> None:
     one_to_one = isinstance(coupling, Counts) if coupling.discrete else coupling.invertible
     if fn.event_shape or not (coupling.univariate and one_to_one):
         where = f"site '{site}': " if site is not None else ""
-        name = site if site is not None else "…"
-        found = "whose values are vectors" if fn.event_shape else "which has no quantile function here"
+        found = "whose values are vectors" if fn.event_shape else "which has no one-to-one quantile function here"
+        other = f"Use couplings={{'{site or '…'}': 'component'}}, or write" if coupling.invertible else "Write"
         raise CouplingError(
-            f"{where}a mixture of {family} was asked for the quantile of the mixture (coupling 'monotone'), but its "
-            f"component is a {family}, {found}. Use couplings={{'{name}': 'component'}}, or write the component as a "
-            "Categorical site of its own.",
+            f"{where}{type(fn).__name__} was asked for the quantile of the mixture (coupling 'monotone'), but its "
+            f"component is a {family}, {found}. {other} the component as a Categorical site of its own.",
             site=site,
             family=type(fn).__name__,
         )

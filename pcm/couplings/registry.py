@@ -139,8 +139,10 @@ def resolve(fn: Any, override: str | None = None, site: str | None = None) -> tu
         known = couplings_of(family)
         if override not in known:
             reason = ""
-            if override == "gumbel_max" and coupling.specialised(fn).discrete:
-                reason = f" gumbel_max compares a finite number of outcomes, and those of {family.__name__} have no end."
+            if override == "gumbel_max" and coupling.specialised(fn, site).discrete:
+                reason = (
+                    f" gumbel_max compares a finite number of outcomes, and those of {family.__name__} have no end."
+                )
             raise CouplingError(
                 f"{_at(site)}the coupling '{override}' was asked of {family.__name__}, which has: {listed(known)}."
                 f"{reason}{suggestion(override, known)}",
@@ -149,7 +151,7 @@ def resolve(fn: Any, override: str | None = None, site: str | None = None) -> tu
                 known=list(known),
             )
         coupling = known[override]
-    coupling = coupling.specialised(fn)
+    coupling = coupling.specialised(fn, site)
     coupling.validate(fn, site)
     return coupling, fn
 

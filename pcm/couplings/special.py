@@ -260,7 +260,9 @@ _student_quantile = _differentiable(
 _beta_quantile_log = _differentiable(
     _define("beta_quantile_log", incomplete.beta_quantile_log, "t a b"), _beta_quantile_log_partials
 )
-_normal_quantile = _differentiable(_define("normal_quantile", incomplete.normal_quantile, "t"), _normal_quantile_partials)
+_normal_quantile = _differentiable(
+    _define("normal_quantile", incomplete.normal_quantile, "t"), _normal_quantile_partials
+)
 _poisson_quantile = _define("poisson_quantile", search.poisson_quantile, "t rate")
 _binomial_quantile = _define("binomial_quantile", search.binomial_quantile, "t n p q")
 _negative_binomial_quantile = _define("negative_binomial_quantile", search.negative_binomial_quantile, "t r p q")

@@ -147,9 +147,9 @@ class TruncatedCoupling(Quantile):
 
     families = (Truncated,)
 
-    def specialised(self, fn: Any) -> Coupling:
+    def specialised(self, fn: Any, site: str | None = None) -> Coupling:
         """Counts have a coupling of their own."""
-        return _COUNTS if registry.resolve(fn.base)[0].discrete else self
+        return _COUNTS if registry.resolve(fn.base, site=site)[0].discrete else self
 
     def validate(self, fn: Any, site: str | None = None) -> None:
         """Refuse a base without a quantile function."""
@@ -213,10 +213,16 @@ def _limits(fn: Any) -> tuple[Tensor, Tensor]:
     """Base's tails at the bounds: what lies between them can be had."""
     coupling, base = registry.resolve(fn.base)
     low, high = compact(fn.low), compact(fn.high)
-    start = coupling.tail(base, torch.ceil(low) - 1.0 if coupling.discrete else low)
-    end = coupling.tail(base, torch.floor(high) if coupling.discrete else high)
-    start = torch.where(torch.isneginf(low), -torch.inf, start)
-    return start, torch.where(torch.isposinf(high), torch.inf, end)
+    # a bound that does not bind is not looked up: outside the support there is no answer, at infinity no derivative
+    bottom, top = _bound(fn.base.support, "lower_bound", low), _bound(fn.base.support, "upper_bound", high)
+    loose, idle = low <= bottom, high >= top
+    inside = torch.where(torch.isinf(bottom), torch.where(torch.isinf(top), 0.0, top - 1.0), bottom + 1.0)
+    inside = torch.where(torch.isinf(bottom) | torch.isinf(top), inside, 0.5 * (bottom + top))
+    if coupling.discrete:
+        low, high = torch.ceil(low) - 1.0, torch.floor(high)
+    start = coupling.tail(base, torch.where(loose, inside, low))
+    end = coupling.tail(base, torch.where(idle, inside, high))
+    return torch.where(loose, -torch.inf, start), torch.where(idle, torch.inf, end)
 
 
 def _narrow(fn: Any, value: Tensor) -> Tensor:
@@ -248,8 +254,12 @@ def _validate(fn: Any, site: str | None) -> None:
     coupling, base = registry.resolve(fn.base, site=site)
     if not _served(coupling):
         where = f"site '{site}': " if site is not None else ""
-        family = type(base).__name__
-        raise CouplingError(f"{where}{family} has no quantile function to truncate.", site=site, family=family)
+        raise CouplingError(
+            f"{where}Truncated of {type(base).__name__} has no structural equation here: the base has no one-to-one "
+            "quantile function.",
+            site=site,
+            family=type(fn).__name__,
+        )
 
 
 def _reference(base: Any) -> Tensor:
@@ -261,8 +271,12 @@ def _reference(base: Any) -> Tensor:
 
 
 def _bound(support: Any, name: str, like: Tensor) -> Tensor:
-    """A bound of the base's support, infinite where it has none."""
+    """A bound of the base's support, infinite where it has none (or one for each component)."""
+    while hasattr(support, "base_constraint"):
+        support = support.base_constraint
     found = getattr(support, name, None)
+    if isinstance(found, Tensor) and found.dim() > like.dim() > 0:
+        found = None
     none = -math.inf if name == "lower_bound" else math.inf
     return torch.as_tensor(none if found is None else found, dtype=like.dtype, device=like.device)
 

@@ -44,9 +44,9 @@ class ZeroInflatedCoupling(Counts):
 
     families = _FAMILIES
 
-    def specialised(self, fn: Any) -> Coupling:
+    def specialised(self, fn: Any, site: str | None = None) -> Coupling:
         """A continuous base has a coupling of its own."""
-        return self if registry.resolve(fn.base_dist)[0].discrete else _REALS
+        return self if registry.resolve(fn.base_dist, site=site)[0].discrete else _REALS
 
     def validate(self, fn: Any, site: str | None = None) -> None:
         """Refuse a base without a quantile function."""
@@ -133,7 +133,8 @@ def _log_gate(fn: Any) -> tuple[Tensor, Tensor]:
     # the other is a cached conversion, made later
     if next(name for name in fn.__dict__ if name in ("gate", "gate_logits")) == "gate":
         gate = compact(fn.gate)
-        return torch.log(gate), torch.log1p(-gate)
+        # of a gate that never opens a finite logarithm: inf - inf would follow
+        return torch.log(gate), torch.clamp(torch.log1p(-gate), min=-1e30)
     odds = compact(fn.gate_logits)
     return logsigmoid(odds), logsigmoid(-odds)
 
@@ -167,8 +168,8 @@ def _validate(fn: Any, site: str | None) -> None:
     if not coupling.univariate or (not isinstance(coupling, Counts) if coupling.discrete else not coupling.invertible):
         where = f"site '{site}': " if site is not None else ""
         raise CouplingError(
-            f"{where}a zero-inflated {type(base).__name__} has no structural equation here: its base has no quantile "
-            "function. Write the gate as a Bernoulli site of its own, and the value as the count times the gate.",
+            f"{where}{type(fn).__name__} of {type(base).__name__} has no structural equation here: the base has no "
+            "one-to-one quantile function. Write the gate as a Bernoulli site of its own, and the value as the count times the gate.",
             site=site,
             family=type(fn).__name__,
         )

@@ -24,7 +24,8 @@ class SiteAccount:
         Structural equation assumed behind the distribution.
     abduction : str
         ``"exact"`` (the value determines the noise), ``"law"`` (the noise's law given the value, in closed form),
-        ``"fresh"`` (rung 2: noise not carried over), or ``"not needed"``.
+        ``"fresh"`` (rung 2: noise not carried over), or ``"not needed"``; before it, for sites that some units lack,
+        how their values were inferred: ``"posterior (…)"``, or ``"its mechanism"`` where nothing seen depends on it.
     """
 
     family: str

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pcm.query.account import Account, SiteAccount
@@ -21,6 +22,8 @@ __all__ = ["account_of", "parameter_words", "site_accounts"]
 def account_of(run: Evaluation) -> Account:
     """The account of a counterfactual."""
     sites = site_accounts(run.model, run.needed)
+    for name in run.missing:
+        sites[name] = replace(sites[name], abduction=f"{_missing_words(run, name)}; {sites[name].abduction}")
     discrete = [name for name in run.needed if run.structure.sites[name].discrete]
     fresh = [name for name, site in sites.items() if site.abduction == "fresh"]
     words, khat, ess = parameter_words(run.model, run.lanes)
@@ -28,6 +31,14 @@ def account_of(run: Evaluation) -> Account:
     if discrete:
         basis += f" (of discrete {', '.join(sorted(discrete))}: on the coupling, which data cannot test)"
     notes = list(run.structure.notes)
+    if run.latent is not None:
+        notes.append("missing values are taken to be missing at random given what is observed")
+        khat = max(khat or 0.0, float(run.latent.khat.max())) if run.latent.khat.max() > 0 else khat
+        if math.isfinite(run.latent.ess.min()):
+            ess = min(ess or math.inf, float(run.latent.ess.min()))
+        bad = int(run.latent.flagged.sum())
+        if bad:
+            notes.append(f"{bad} units could not be inferred reliably: see .diagnostics")
     if run.looped:
         notes.append("the program cannot be mapped over draws (Python control flow on a parameter): run one by one")
     return Account(
@@ -73,9 +84,24 @@ def parameter_words(model: Model, lanes: int) -> tuple[str, float | None, float 
     return f"posterior ({model.posterior.method}, {lanes} draws)", float(khat) if khat is not None else None, ess
 
 
+def _missing_words(run: Evaluation, name: str) -> str:
+    assert run.latent is not None
+    space = run.latent.space
+    inferred, barren = space.inferred.get(name), space.barren.get(name)
+    words = []
+    if inferred is not None and bool(inferred.any()):
+        words.append(f"posterior ({run.latent.method})")
+    if barren is not None and bool(barren.any()):
+        words.append("its mechanism")
+    return " or ".join(words)
+
+
 def _world_words(run: Evaluation, world: str) -> str:
     plan = run.plans[world]
     open_ends = [name for name in run.structure.sites if plan.randomness[name] and name in plan.changed]
+    if not open_ends and run.latent is not None:
+        exact = run.latent.gaussian
+        return "averaged over the posterior of what is missing" + (", in closed form where linear" if exact else "")
     if not open_ends:
         return "every value determined by the evidence" + (" and the parameters" if run.lanes > 1 else "")
     drawn = [name for name in open_ends if not run.exact(world, name)]

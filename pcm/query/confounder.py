@@ -96,13 +96,12 @@ def bias(treatment: TreatmentLaw, outcome: OutcomeLaw, a: float, b: Array) -> Ar
         out = b * tilt.mean()
         spread = _left(treatment, a, arms)
         return np.where(b**2 * spread > outcome.variance, np.nan, out)
-    out = np.empty(len(b))
-    for place, strength in enumerate(b):
-        means = [
-            _standardised(outcome.link, mean, u, weight, float(strength))
-            for mean, u, weight in ((outcome.treated, nodes, treated), (outcome.control, others, control))
-        ]
-        out[place] = ((outcome.treated - outcome.control) - (means[0] - means[1])).mean()
+    out = np.zeros(len(b))
+    for sign, mean, u, weight in ((1, outcome.treated, nodes, treated), (-1, outcome.control, others, control)):
+        start = None  # each strength's solution is the next one's start
+        for place, strength in enumerate(b):
+            standard, start = _standardised(outcome.link, mean, u, weight, float(strength), start)
+            out[place] += sign * (mean - standard).mean()
     return out
 
 
@@ -153,13 +152,15 @@ def _given_arm(treatment: TreatmentLaw, a: float) -> tuple[tuple[Array, Array], 
     return (one, zero) if treatment.treated else (zero, one)
 
 
-def _offset(mean: Array, a: float, u: Array | None = None, weight: Array | None = None) -> Array:
+def _offset(
+    mean: Array, a: float, u: Array | None = None, weight: Array | None = None, start: Array | None = None
+) -> Array:
     """``η`` with ``Σ_u weight · expit(η + a u) = mean``, by Newton's method kept within a bracket."""
     if u is None or weight is None:
         u, weight = _quadrature()
     reach = np.abs(a) * np.abs(u).max()
     low, high = logit(mean) - reach, logit(mean) + reach
-    found = logit(mean)
+    found = logit(mean) if start is None else np.clip(start, low, high)
     for _ in range(60):
         chance = expit(found[:, None] + a * u)
         over = (weight * chance).sum(-1) - mean
@@ -167,18 +168,20 @@ def _offset(mean: Array, a: float, u: Array | None = None, weight: Array | None 
         slope = (weight * chance * (1 - chance)).sum(-1)
         step = found - over / np.maximum(slope, 1e-300)
         found = np.where((step >= low) & (step <= high), step, (low + high) / 2)
-        if np.abs(over).max() < 1e-13:
+        if np.abs(over).max() < 1e-12:
             break
     return found
 
 
-def _standardised(link: str, mean: Array, u: Array, weight: Array, b: float) -> Array:
-    """The arm's mean had ``U`` its own law, from its mean under the law ``weight`` of ``U`` given the arm."""
+def _standardised(
+    link: str, mean: Array, u: Array, weight: Array, b: float, start: Array | None
+) -> tuple[Array, Array | None]:
+    """The arm's mean had ``U`` its own law, from its mean under the law ``weight`` of ``U`` given the arm; ``ζ``."""
     if link == "log":
-        return mean * np.exp(b**2 / 2) / (np.exp(b * u) * weight).sum(1)
+        return mean * np.exp(b**2 / 2) / (np.exp(b * u) * weight).sum(1), None
     nodes, own = _quadrature()
-    offset = _offset(np.clip(mean, 1e-12, 1 - 1e-12), b, u, weight)
-    return expit(offset[:, None] + b * nodes) @ own
+    offset = _offset(np.clip(mean, 1e-12, 1 - 1e-12), b, u, weight, start)
+    return expit(offset[:, None] + b * nodes) @ own, offset
 
 
 @lru_cache(maxsize=1)

@@ -148,6 +148,22 @@ class Counterfactual:
         """What the answers rest on."""
         return account_of(self._run)
 
+    @cached_property
+    def diagnostics(self) -> pd.DataFrame:
+        """How well each unit's missing values were inferred, a row a unit.
+
+        ``missing`` counts its missing sites; ``ess`` and ``khat`` are of its importance weights (infinite and 0 where
+        the posterior is exact); ``flagged`` units are not to be trusted.
+        """
+        run = self._run
+        count = sum((mask.numpy().astype(int) for mask in run.missing.values()), np.zeros(len(self), dtype=int))
+        if run.latent is None:
+            columns: dict[str, Any] = {"missing": count, "ess": np.inf, "khat": 0.0, "flagged": False}
+        else:
+            found = run.latent
+            columns = {"missing": count, "ess": found.ess, "khat": found.khat, "flagged": found.flagged}
+        return pd.DataFrame(columns, index=self.index)
+
     # -- answers -----------------------------------------------------------------------------------------------------
 
     def mean(self, name: str, world: str | None = None) -> np.ndarray:

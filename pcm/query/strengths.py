@@ -36,8 +36,8 @@ from pcm.query.model import Model
 
 __all__ = ["Mechanisms"]
 
-#: Units over which the confounder is integrated.
-_MOST_UNITS = 1_000
+#: Units over which the confounder is integrated; other links than the identity solve an equation for each.
+_MOST_UNITS = {"identity": 1_000, "log": 1_000, "logit": 400}
 #: Values of a covariate at which a mechanism is looked at.
 _PLACES = 25
 
@@ -118,7 +118,7 @@ class Mechanisms:
         if self.shift == "logit" and {treated, control} != {0.0, 1.0}:
             raise ArgumentError(f"'{name}' is Bernoulli: treated= and control= are its two values.")
         # units spread evenly over the treatment's mean stand for all: what is integrated is smooth in it
-        step = max(1, -(-self.units // _MOST_UNITS))
+        step = max(1, -(-self.units // _MOST_UNITS[self.link]))
         few = np.argsort(own["t"], kind="stable")[step // 2 :: step] if step > 1 else np.arange(self.units)
         mean = np.clip(own["t"], 1e-9, 1 - 1e-9) if self.shift == "logit" else own["t"]
         return (

@@ -141,7 +141,8 @@ class _Laws:
             return "the noise is not one number"
         if name == "closed forms" and not self.coupling.discrete:
             return "values are continuous"
-        if name == "wrappers" and self.coupling.name not in couplings_of(type(self.fns[0])):
+        known = couplings_of(type(self.fns[0])).get(self.coupling.name)
+        if name == "wrappers" and (known is None or known.specialised(self.fns[0]) is not self.coupling):
             return "the coupling is not registered for the family"
         return None
 
@@ -228,7 +229,9 @@ class _Laws:
                 self.close(f"error at uniform {level:g}", torch.where(usable, back, value), value)
 
     def monotone(self) -> None:
-        grid = torch.cat([torch.tensor([1e-300, 1e-30]), torch.linspace(1e-9, 1 - 1e-9, 500), torch.tensor([1 - 2**-53])])
+        grid = torch.cat(
+            [torch.tensor([1e-300, 1e-30]), torch.linspace(1e-9, 1 - 1e-9, 500), torch.tensor([1 - 2**-53])]
+        )
         for fn in self.fns:
             noise = self.coupling.fresh(fn, grid[:, None].expand(-1, *fn.batch_shape))
             value = self.coupling.push(fn, noise).double()

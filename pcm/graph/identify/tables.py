@@ -111,11 +111,11 @@ def read_joint(joint: Any, names: Sequence[Any]) -> Table:
         empty = [name for name in names if bool(joint[name].isna().to_numpy().any())]
         if empty:
             raise DataError(f"column '{empty[0]}' of the data has empty cells; drop those rows.", column=empty[0])
-        _few({name: joint[name].nunique() for name in names})
+        _few({name: len(joint[name].drop_duplicates()) for name in names})
         joint = joint.groupby(list(names), observed=True).size()
     if isinstance(joint, pd.Series):
         _present(joint.index.names, names)
-        _few({name: joint.index.get_level_values(name).nunique() for name in names})
+        _few({name: len(joint.index.get_level_values(name).unique()) for name in names})
         # other levels are summed over, and cells that are not listed never happen
         cells: Any = joint.groupby(level=list(names), observed=True).sum()
         array = cells.to_xarray().fillna(0.0)

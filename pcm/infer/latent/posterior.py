@@ -284,20 +284,20 @@ def _weighted(
     """Importance resampled draws: Gaussian proposals, and wider Student ones for the units they do not serve."""
     count, units = len(configurations), space.units
     many = int(min(1024, max(64, 20_000_000 // (units * count * lanes))))
+    centre, factor, half_log_determinant = peak.vector, peak.factor, 0.5 * peak.log_determinant
     best: tuple[Tensor, Tensor, np.ndarray] | None = None
-    for wide in (False, True):
-        noise, log_density = _proposals(space, many, seed, rows, wide)
-        vectors = peak.vector[None] + (peak.factor[None] @ noise[:, None, ..., None]).squeeze(-1)  # (m, lane, unit, d)
+    for attempt in range(5):  # Gaussian, Student, then Student fitted to what the last attempt found
+        noise, log_density = _proposals(space, many, seed, rows, attempt)
+        vectors = centre[None] + (factor[None] @ noise[:, None, ..., None]).squeeze(-1)  # (proposal, lane, unit, d)
         ratios = torch.stack(
             [
                 _log_joint(space, parameters, lanes, configurations, vectors[place])
-                - (log_density[place] - 0.5 * peak.log_determinant)
+                - (log_density[place] - half_log_determinant)
                 for place in range(many)
             ]
-        )  # (m, lane, unit)
-        ratios = ratios.reshape(many, lanes, count, units) + torch.where(space.counted, 0.0, -torch.inf)
-        flat = ratios.movedim(1, 0).reshape(lanes, many * count, units)
-        weights, khat = smoothed(flat)
+        )  # (proposal, lane, unit)
+        shaped = ratios.reshape(many, lanes, count, units) + torch.where(space.counted, 0.0, -torch.inf)
+        weights, khat = smoothed(shaped.movedim(1, 0).reshape(lanes, many * count, units))
         worst = khat.max(axis=0)
         if best is None:
             best = (weights, vectors, worst)
@@ -308,9 +308,11 @@ def _weighted(
             best = (weights, vectors, np.minimum(worst, best[2]))
         if (best[2] <= LIMIT).all():
             break
+        if attempt:
+            centre, factor, half_log_determinant = _fitted(space, vectors, ratios)
     assert best is not None
     weights, vectors, worst = best
-    shaped = weights.reshape(lanes, many, count, units)
+    spread = weights.reshape(lanes, many, count, units)
     lane = torch.arange(draws) % lanes
     pick = uniforms(seed, "latent/resample", rows, range(draws))
     if lanes == 1:  # systematic: draws spread evenly over the weights
@@ -326,20 +328,35 @@ def _weighted(
     unit = torch.arange(units)
     picked = vectors[proposal, lane[:, None] * count + config, unit]
     ess = (1.0 / (weights**2).sum(1)).mean(0).numpy()
-    return shaped.sum(1), picked, configurations[config], ess, worst
+    return spread.sum(1), picked, configurations[config], ess, worst
 
 
-def _proposals(space: Space, many: int, seed: int, rows: Any, wide: bool) -> tuple[Tensor, Tensor]:
+def _fitted(space: Space, vectors: Tensor, ratios: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean, square root of the covariance and half its log determinant of the weighted draws, a lane and unit each."""
+    weights = torch.nan_to_num(ratios, nan=-torch.inf).softmax(0)[..., None]
+    centre = (weights * vectors).sum(0)
+    apart = (vectors - centre) * space.active
+    covariance = torch.einsum("mlui,mluj->luij", weights * apart, apart)
+    both = torch.diag_embed((~space.active).to(vectors.dtype))
+    floor = 1e-6 * covariance.diagonal(dim1=-2, dim2=-1).mean(-1).clamp(min=1e-8)
+    eye = torch.eye(space.width, dtype=vectors.dtype)
+    root, info = torch.linalg.cholesky_ex(covariance + both + floor[..., None, None] * eye)
+    root = torch.where((info > 0)[..., None, None], eye, root)
+    half = (root.diagonal(dim1=-2, dim2=-1).log() * space.active).sum(-1)
+    return centre, root * space.active[..., None], half
+
+
+def _proposals(space: Space, many: int, seed: int, rows: Any, attempt: int) -> tuple[Tensor, Tensor]:
     """Standardised proposals ``(proposal, unit, coordinate)`` and their log density ``(proposal, unit)``."""
     width, active = space.width, space.active
-    noise = torch.special.ndtri(uniforms(seed, f"latent/proposal/{wide}", rows, range(many), event=(width,)))
+    noise = torch.special.ndtri(uniforms(seed, f"latent/proposal/{attempt}", rows, range(many), event=(width,)))
     noise = noise * active
     size = active.sum(-1)
     square = (noise**2).sum(-1)
-    if not wide:
+    if not attempt:
         return noise, -0.5 * square - 0.5 * size * math.log(2 * math.pi)
     degrees, scale = 5.0, 1.3
-    mix = uniforms(seed, "latent/proposal/chi", rows, range(many))
+    mix = uniforms(seed, f"latent/proposal/{attempt}/chi", rows, range(many))
     stretch = scale / (_chi(mix, degrees) / degrees).sqrt()
     noise = noise * stretch[..., None]
     square = (noise**2).sum(-1) / scale**2

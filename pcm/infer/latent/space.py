@@ -33,6 +33,7 @@ from torch import Tensor
 from torch.distributions import biject_to, constraints
 
 from pcm.couplings import unwrap
+from pcm.couplings.parameters import given_logits
 from pcm.errors import QueryError
 from pcm.program import Program, Site, is_deterministic
 from pcm.worlds import WorldPlan
@@ -261,12 +262,23 @@ class Space:
             fn = msg["fn"]
             value = place(name, site, fn) if name in self.missing else self.known[name]
             if total is not None:
-                term = _by_unit(fn.log_prob(value), site, self.units)
+                term = _by_unit(_log_prob(fn, value), site, self.units)
                 hidden = self.barren.get(name)
                 total.append(term if hidden is None else torch.where(hidden, 0.0, term))
             return value
 
         self.program.execute(act, self.units, {name: self.known[name] for name in self.program.structure.covariates})
+
+
+def _log_prob(fn: Any, value: Tensor) -> Tensor:
+    """Log density; of a distribution given by ``probs`` without torch's clamping, so that the impossible stays so."""
+    if isinstance(fn, torch.distributions.Bernoulli) and not given_logits(fn):
+        return torch.where(value > 0.5, torch.log(fn.probs), torch.log1p(-fn.probs))
+    if isinstance(fn, torch.distributions.Categorical) and not given_logits(fn):
+        logs = torch.log(fn.probs)
+        shape = torch.broadcast_shapes(logs.shape[:-1], value.shape)
+        return logs.expand(*shape, -1).gather(-1, value.long().expand(shape)[..., None]).squeeze(-1)
+    return fn.log_prob(value)
 
 
 def _free_shape(site: Site) -> tuple[int, ...]:

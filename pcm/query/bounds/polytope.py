@@ -184,12 +184,17 @@ class Polytope:
 
 
 def fractional(
-    numerator: np.ndarray, denominator: np.ndarray, homogeneous: sparse.csr_matrix, *, largest: bool
+    numerator: np.ndarray,
+    denominator: np.ndarray,
+    homogeneous: sparse.csr_matrix,
+    *,
+    largest: bool,
+    interior: bool = False,
 ) -> tuple[float, np.ndarray] | None:
     """Extreme of ``n·q / d·q`` over ``{q ≥ 0, 1·q = 1, H q = 0}`` by one linear programme (Charnes & Cooper 1962).
 
     With ``y = t q`` and ``d·y = 1`` it is the extreme of ``n·y``; ``d = 1`` is the plain linear objective. None where
-    ``d·q = 0`` everywhere.
+    ``d·q = 0`` everywhere. ``interior`` starts with HiGHS's interior-point method, faster on large programmes.
 
     >>> value, q = fractional(np.array([1.0, 0.0]), np.array([1.0, 2.0]), sparse.csr_matrix((0, 2)), largest=True)
     >>> value, q.tolist()
@@ -197,7 +202,10 @@ def fractional(
     """
     matrix = sparse.csr_matrix(sparse.vstack([homogeneous, sparse.csr_matrix(denominator)]))
     right = np.append(np.zeros(matrix.get_shape()[0] - 1), 1.0)
-    found = linprog(-numerator if largest else numerator, A_eq=matrix, b_eq=right, method="highs")
+    cost = -numerator if largest else numerator
+    found = linprog(cost, A_eq=matrix, b_eq=right, method="highs-ipm" if interior else "highs")
+    if interior and found.status not in (0, 2):
+        found = linprog(cost, A_eq=matrix, b_eq=right, method="highs")
     if found.status == 2:
         return None
     if found.status != 0:

@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
 from itertools import product
@@ -100,13 +101,17 @@ def extremes(piece: Piece) -> Extreme | None:
     terms = len(piece.top[0]) + (0 if piece.bottom is None else len(piece.bottom[0]))
     if all(few) and math.prod(len(found) for found in corners if found is not None) * terms <= MAX_WORK:
         return _at_corners(piece, [found for found in corners if found is not None])
+    small = math.prod(piece.sizes) <= MAX_LIFTED
+    relaxed = _relaxed(piece, _lifted) if small else None  # quick, and mostly what alternating programmes attain
+    if small and (relaxed is None or relaxed.sharp):
+        return relaxed
     last = few.index(False) if few.count(False) == 1 else int(np.argmax(piece.sizes))
     others = [found for at, found in enumerate(corners) if at != last]
     if all(found is not None for found in others):
         count = math.prod(len(found) for found in others if found is not None)
         if count <= MAX_PROGRAMMES:
             return _solved_for(piece, last, others, f"linear programmes at {count} corners")
-    return _relaxed(piece)
+    return relaxed or _relaxed(piece, _separate)
 
 
 # -- private ---------------------------------------------------------------------------------------------------------
@@ -160,26 +165,17 @@ def _solved_for(piece: Piece, last: int, others: list[Any], how: str) -> Extreme
     return Extreme(low[0], high[0], True, how, (low[1], high[1]), (low[0], high[0]))
 
 
-def _relaxed(piece: Piece) -> Extreme | None:
-    outer: list[float] = []
-    lifted = math.prod(piece.sizes) <= MAX_LIFTED
-    for largest in (False, True):
-        found = _lifted(piece, largest) if lifted else _separate(piece, largest)
-        if found is None:
-            return None
-        outer.append(found)
+def _relaxed(piece: Piece, relaxation: Callable[[Piece, bool], float | None]) -> Extreme | None:
+    """Valid ends by a relaxation, and what alternating programmes attain."""
+    outer = [relaxation(piece, largest) for largest in (False, True)]
+    low, high = outer
+    if low is None or high is None:
+        return None
     inner = [_alternating(piece, largest) for largest in (False, True)]
-    sharp = abs(inner[0][0] - outer[0]) < _MEET and abs(inner[1][0] - outer[1]) < _MEET
-    how = "a linear relaxation" if lifted else "an interval relaxation"
+    sharp = abs(inner[0][0] - low) < _MEET and abs(inner[1][0] - high) < _MEET
+    how = "a linear relaxation" if relaxation is _lifted else "an interval relaxation"
     how += ", which alternating programmes attain," if sharp else ""
-    return Extreme(
-        outer[0],
-        outer[1],
-        sharp,
-        how,
-        (inner[0][1], inner[1][1]),
-        (max(inner[0][0], outer[0]), min(inner[1][0], outer[1])),
-    )
+    return Extreme(low, high, sharp, how, (inner[0][1], inner[1][1]), (max(inner[0][0], low), min(inner[1][0], high)))
 
 
 def _lifted(piece: Piece, largest: bool) -> float | None:
@@ -191,7 +187,7 @@ def _lifted(piece: Piece, largest: bool) -> float | None:
         rows.append(sparse.kron(sparse.identity(before), inner))
     top = _outer(piece.top)
     bottom = np.ones(top.shape) if piece.bottom is None else _outer(piece.bottom)
-    found = fractional(top, bottom, sparse.csr_matrix(sparse.vstack(rows)), largest=largest)
+    found = fractional(top, bottom, sparse.csr_matrix(sparse.vstack(rows)), largest=largest, interior=True)
     return None if found is None else found[0]
 
 

@@ -128,7 +128,7 @@ class Criticism:
         return (
             f"graph: {found.violated} of {found.implied} implied independencies violated at {self.level:g} each, "
             f"{len(said) or 'none'} beyond doubt{missing}; with names exchanged at random {found.expected:.0%} are, "
-            f"and {found.as_good:.0%} of such graphs do as well"
+            f"and {found.as_good:.0%} of {len(found.relabelled)} such graphs do as well"
         )
 
     # -- tables and pictures -----------------------------------------------------------------------------------------

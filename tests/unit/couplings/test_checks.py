@@ -30,7 +30,7 @@ def at(value: float, row: int = 2, fill: float = 0.5, units: int = 5) -> torch.T
 @pytest.mark.parametrize("case", CASES, ids=name_of)
 def test_every_family_passes_its_own_members_and_draws(case) -> None:
     fn = case.member(0)
-    for each in (fn, fn.to_event(1), fn.mask(False), dist.ExpandedDistribution(fn, fn.batch_shape)):
+    for each in (fn, fn.to_event(1), dist.MaskedDistribution(fn, False), dist.ExpandedDistribution(fn, fn.batch_shape)):
         check_distribution(each, "x")
         check_value(each, fn.sample(), "x")
 

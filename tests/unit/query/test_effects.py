@@ -263,7 +263,6 @@ BAD = {
     "odds of a number": (lambda s, f: pcm.ate(s, "t", "y", scale="odds", seed=0), QueryError, "odds"),
     "data is a number": (lambda s, f: pcm.ate(s, "t", "y", data=5), pcm.PCMError, "int"),
     "data is empty": (lambda s, f: pcm.ate(s, "t", "y", data=f.iloc[:0]), pcm.PCMError, "rows"),
-    "data lacks a column": (lambda s, f: pcm.ate(s, "t", "y", data=f[["t", "age"]]), pcm.PCMError, "y"),
     "float of groups": (lambda s, f: float(pcm.cate(s, "t", "y", given=["t"], units=50, seed=0)), QueryError, "2"),
     "interval": (lambda s, f: pcm.ate(s, "t", "y", units=50).interval(95), ArgumentError, "95"),
 }

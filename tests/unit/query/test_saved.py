@@ -106,8 +106,8 @@ def test_interventions_given_values_and_unfitted_models_come_back(tmp_path):
     ids=str,
 )
 def test_labels_come_back_or_are_refused_when_saved(labels, tmp_path):
-    scm = pcm.SCM(regression, categories={"plan": labels})
     try:
+        scm = pcm.SCM(regression, categories={"plan": labels})
         scm.save(tmp_path / "m.pcm")
     except pcm.PCMError:
         assert not (tmp_path / "m.pcm").exists()

@@ -20,15 +20,18 @@ if _TYPE_CHECKING:
     from pcm.errors import FitWarning as FitWarning
     from pcm.errors import PCMError as PCMError
     from pcm.graph import CausalGraph as CausalGraph
+    from pcm.graph.identify import identify as identify
     from pcm.infer import Posterior as Posterior
     from pcm.query import Account as Account
     from pcm.query import Counterfactual as Counterfactual
     from pcm.query import Effect as Effect
+    from pcm.questions import ate as ate
+    from pcm.questions import att as att
+    from pcm.questions import cate as cate
+    from pcm.questions import criticise as criticise
+    from pcm.questions import overlap as overlap
+    from pcm.questions import sensitivity as sensitivity
     from pcm.scm import SCM as SCM
-    from pcm.scm import ate as ate
-    from pcm.scm import att as att
-    from pcm.scm import cate as cate
-    from pcm.scm import criticise as criticise
     from pcm.scm import load as load
 
 __all__ = [
@@ -44,7 +47,10 @@ __all__ = [
     "att",
     "cate",
     "criticise",
+    "identify",
     "load",
+    "overlap",
+    "sensitivity",
 ]
 
 # Names are imported when they are first asked for: `pcm --help` need not wait for torch.
@@ -57,11 +63,14 @@ _WHERE = {
     "Counterfactual": "pcm.query",
     "Effect": "pcm.query",
     "SCM": "pcm.scm",
-    "ate": "pcm.scm",
-    "att": "pcm.scm",
-    "cate": "pcm.scm",
-    "criticise": "pcm.scm",
+    "ate": "pcm.questions",
+    "att": "pcm.questions",
+    "cate": "pcm.questions",
+    "criticise": "pcm.questions",
+    "identify": "pcm.graph.identify",
     "load": "pcm.scm",
+    "overlap": "pcm.questions",
+    "sensitivity": "pcm.questions",
 }
 
 try:

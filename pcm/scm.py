@@ -28,18 +28,14 @@ from pcm.graph import CausalGraph
 from pcm.infer import Method, Posterior
 from pcm.infer import method as method_named
 from pcm.program import Program
-from pcm.query import effects
 from pcm.query.counterfactual import Counterfactual, counterfactual
-from pcm.query.criticism import Criticism
-from pcm.query.criticism import criticise as run_criticism
-from pcm.query.effect import Effect
 from pcm.query.likelihood import log_prob, target_of
 from pcm.query.model import Model, check_categories, check_draws, read_categories
 from pcm.query.sampling import sample
 from pcm.query.saved import load_model, save_model
 from pcm.worlds.plan import intervened_graph
 
-__all__ = ["SCM", "ate", "att", "cate", "criticise", "load"]
+__all__ = ["SCM", "load"]
 
 
 class SCM:
@@ -323,118 +319,7 @@ def load(path: str | os.PathLike[str], program: Callable[..., Any]) -> SCM:
     return SCM._of(load_model(_path(path, "pcm.load"), program))
 
 
-def ate(scm: SCM, treatment: str, outcome: str, **options: Any) -> Effect:
-    """Average treatment effect ``E[Y_treated] - E[Y_control]``.
-
-    Parameters
-    ----------
-    scm : SCM
-    treatment, outcome : str
-    treated, control : any
-        What the two arms set the treatment to (1 and 0); anything that ``do`` takes.
-    data : DataFrame or dict, optional
-        Average over these units' own noise instead of fresh units; a frame of covariates alone gives fresh units at
-        those covariates.
-    scale : {"difference", "ratio", "odds"}
-    units : int
-        Fresh units to average over, where there is no ``data``.
-    draws : int
-        Parameter draws of a fitted model.
-    seed : int, optional
-
-    Returns
-    -------
-    Effect
-        One draw a parameter draw.
-
-    Examples
-    --------
-    >>> import pcm, pyro, pyro.distributions as dist
-    >>> def trial():
-    ...     t = pyro.sample("t", dist.Bernoulli(0.5))
-    ...     pyro.sample("y", dist.Normal(2.0 * t, 1.0))
-    >>> round(float(pcm.ate(pcm.SCM(trial), "t", "y", seed=0)), 9)
-    2.0
-    """
-    return effects.ate(_model(scm), treatment, outcome, **options)
-
-
-def att(scm: SCM, treatment: str, outcome: str, **options: Any) -> Effect:
-    """Average effect on the treated: over the units whose treatment is ``treated``; parameters as for :func:`ate`.
-
-    Examples
-    --------
-    >>> import pcm, pyro, pyro.distributions as dist
-    >>> def trial():
-    ...     t = pyro.sample("t", dist.Bernoulli(0.5))
-    ...     pyro.sample("y", dist.Normal(2.0 * t, 1.0))
-    >>> round(float(pcm.att(pcm.SCM(trial), "t", "y", seed=0)), 9)
-    2.0
-    """
-    return effects.att(_model(scm), treatment, outcome, **options)
-
-
-def cate(scm: SCM, treatment: str, outcome: str, *, given: Sequence[str], **options: Any) -> Effect:
-    """Average effect within groups of units: an :class:`Effect` with draws ``(draw, group)``.
-
-    ``given`` names the grouping variables; numeric ones with more than 20 values are cut into ``bins=5`` quantile
-    bins. Other parameters as for :func:`ate`.
-
-    Examples
-    --------
-    >>> import pcm, pyro, pyro.distributions as dist
-    >>> def trial():
-    ...     z = pyro.sample("z", dist.Bernoulli(0.5))
-    ...     t = pyro.sample("t", dist.Bernoulli(0.5))
-    ...     pyro.sample("y", dist.Normal(t * (1.0 + z), 1.0))
-    >>> pcm.cate(pcm.SCM(trial), "t", "y", given=["z"], seed=0).mean.round(9).tolist()
-    [1.0, 2.0]
-    """
-    return effects.cate(_model(scm), treatment, outcome, given=given, **options)
-
-
-def criticise(scm: SCM, data: Any, **options: Any) -> Criticism:
-    """Test a model against data: its mechanisms, their noise, and the independencies its graph implies.
-
-    Parameters
-    ----------
-    scm : SCM
-        Fitted, or without free parameters.
-    data : DataFrame or dict
-        A column a variable.
-    draws : int
-        Draws of the parameters and of replicated data.
-    seed : int, optional
-    level : float
-        Chance of any false alarm, over all checks (Holm).
-    rows : int
-        Units above which a random subset is looked at.
-
-    Returns
-    -------
-    Criticism
-        ``.passed``, ``.verdict`` in words, ``.to_dataframe()``, ``.plot()``.
-
-    Examples
-    --------
-    >>> import pcm, pyro, pyro.distributions as dist
-    >>> def pair():
-    ...     x = pyro.sample("x", dist.Normal(0.0, 1.0))
-    ...     pyro.sample("y", dist.Normal(2.0 * x, 1.0))
-    >>> scm = pcm.SCM(pair)
-    >>> pcm.criticise(scm, scm.sample(300, seed=0), seed=0).passed
-    True
-    """
-    return run_criticism(_model(scm), data, **options)
-
-
 def _path(path: Any, asked: str) -> Any:
     if not isinstance(path, str | os.PathLike):
         raise ArgumentError(f"{asked}(path): a path is needed; found {path!r}.")
     return path
-
-
-def _model(scm: Any) -> Model:
-    if not isinstance(scm, SCM):
-        raise ArgumentError(f"a pcm.SCM is needed; found {type(scm).__name__}. Wrap the program: pcm.SCM(program).")
-    return scm._model

@@ -93,7 +93,7 @@ class ComponentCoupling(Coupling):
         gumbels = _CHOICE.abduct(Categorical(logits=prior, validate_args=False), chosen, uniform[..., :kinds])
         noises = coupling.abduct(component, each)
         noise = _pick(noises, chosen, len(_inner_noise(fn)))
-        noise = noise.reshape(noise.shape[: noise.dim() - len(_inner_noise(fn))] + (-1,))
+        noise = noise.reshape(*noise.shape[: noise.dim() - len(_inner_noise(fn))], -1)
         batch = torch.broadcast_shapes(gumbels.shape[:-1], noise.shape[:-1])
         return torch.cat([gumbels.expand(*batch, -1), noise.to(torch.float64).expand(*batch, -1)], -1)
 

@@ -111,7 +111,8 @@ def _batch(fn: Any, value: Tensor, table: Tensor) -> torch.Size:
 
 def _mean(other: Any) -> Tensor:
     if isinstance(other, dist.MaskedMixture):  # Pyro's own writes in place, which vmap refuses
-        return torch.where(other.mask, other.component1.mean, other.component0.mean)
+        mask: Any = other.mask
+        return torch.where(mask, other.component1.mean, other.component0.mean)
     return other.mean
 
 

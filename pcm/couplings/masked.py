@@ -27,7 +27,7 @@ from pcm.couplings.coupling import Coupling
 from pcm.couplings.quantile import Quantile
 from pcm.errors import CouplingError
 
-__all__ = ["MaskedCoupling", "MaskedCounts"]
+__all__ = ["MaskedCounts", "MaskedCoupling"]
 
 
 @final

@@ -7,7 +7,8 @@ coupling ``component`` (:mod:`pcm.couplings.component`); data cannot tell the tw
 
 Both tails are weighted sums of the components' own, in logarithms, so neither loses precision. The quantile lies
 between the components' quantiles at the same ``u``, and is found there by a bracketed search
-(:mod:`pcm.couplings.solve`). In a gap between components, where the density is ``d``, a value is known to ``1e-16 / d``.
+(:mod:`pcm.couplings.solve`). In a gap between components, where the density is ``d``, a value is known to
+``1e-16 / d``.
 
 >>> import torch
 >>> from torch.distributions import Categorical, MixtureSameFamily, Normal
@@ -20,7 +21,7 @@ between the components' quantiles at the same ``u``, and is found there by a bra
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, final
+from typing import Any, final
 
 import torch
 from torch import Tensor
@@ -34,7 +35,7 @@ from pcm.couplings.quantile import Quantile
 from pcm.couplings.solve import root, smallest
 from pcm.errors import CouplingError
 
-__all__ = ["MixtureCoupling", "MixtureCounts", "log_weights"]
+__all__ = ["MixtureCounts", "MixtureCoupling", "log_weights"]
 
 
 @final

@@ -1,7 +1,8 @@
 """Categorical, OneHotCategorical, OrderedLogistic, BetaBinomial, monotone: the quantile coupling over a finite table.
 
 Codes are taken in order: outcome k is reached where the noise ``u`` lies in ``(F(k - 1), F(k)]``. Right for ordered
-outcomes (the default of OrderedLogistic and BetaBinomial); of an unordered categorical it is a choice (its default is Gumbel-max).
+outcomes (the default of OrderedLogistic and BetaBinomial); of an unordered categorical it is a choice (its default is
+Gumbel-max).
 Noise is a signed log tail; an outcome strictly inside with less than about 1e-16 of probability, so that the two ends
 of its interval are one number, cannot be told from its neighbour.
 

@@ -78,7 +78,7 @@ def root(
         nearer = f_low.abs() < f_high.abs()
         x1, f1 = torch.where(nearer, low, high), torch.where(nearer, f_low, f_high)
         x2, f2 = torch.where(nearer, high, low), torch.where(nearer, f_high, f_low)
-        step = _middle(x1, x2)
+        step = torch.clamp(f1 / (f1 - f2), 0.05, 0.95)
         for _ in range(steps):
             x = x1 + step * (x2 - x1)
             f = function(x)
@@ -88,7 +88,7 @@ def root(
             x1, f1 = x, f
             gap = x2 - x1
             best = torch.where(f1.abs() < f2.abs(), x1, x2)
-            tolerance = _EPS * best.abs() + torch.finfo(best.dtype).tiny
+            tolerance = 4*_EPS * best.abs() + torch.finfo(best.dtype).tiny
             narrow = (gap.abs() <= 2.0 * tolerance) | (f1 == 0)
             answer = torch.where(done, answer, torch.where(f1 == 0, x1, best))
             done = done | narrow

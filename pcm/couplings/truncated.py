@@ -34,7 +34,7 @@ from pcm.couplings.quantile import Quantile
 from pcm.couplings.solve import smallest
 from pcm.errors import ArgumentError, CouplingError
 
-__all__ = ["Truncated", "TruncatedCoupling", "TruncatedCounts"]
+__all__ = ["Truncated", "TruncatedCounts", "TruncatedCoupling"]
 
 
 class Truncated(TorchDistribution):
@@ -60,7 +60,8 @@ class Truncated(TorchDistribution):
     -3.6232
     """
 
-    arg_constraints = {}  # noqa: RUF012 - bounds may be infinite; they are checked together with the base
+    # bounds may be infinite; they are checked together with the base
+    arg_constraints = {}  # noqa: RUF012  # pyright: ignore[reportAssignmentType]
 
     def __init__(
         self,
@@ -107,10 +108,10 @@ class Truncated(TorchDistribution):
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
         """The same law over a larger batch."""
-        new = self._get_checked_instance(Truncated, _instance)
+        new: Any = self._get_checked_instance(Truncated, _instance)
         shape = torch.Size(batch_shape)
         new.base, new.low, new.high = self.base.expand(shape), self.low.expand(shape), self.high.expand(shape)
-        super(Truncated, new).__init__(shape, torch.Size(), validate_args=False)
+        TorchDistribution.__init__(new, shape, torch.Size(), validate_args=False)
         new._validate_args = self._validate_args
         return new
 
@@ -122,9 +123,9 @@ class Truncated(TorchDistribution):
         start, end = _limits(self)
         return torch.where(inside, quiet_log_prob(self.base, value) - tail.log_mass(start, end), -torch.inf)
 
-    def sample(self, sample_shape: Any = torch.Size()) -> Tensor:
+    def sample(self, sample_shape: Any = ()) -> Tensor:
         """By the quantile function."""
-        shape = self._extended_shape(sample_shape)
+        shape = self._extended_shape(torch.Size(sample_shape))
         with torch.no_grad():
             uniform = torch.rand(shape, dtype=torch.float64, device=self.low.device)
             coupling, fn = registry.resolve(self)

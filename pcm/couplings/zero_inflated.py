@@ -4,8 +4,8 @@
 zero says that the rank is at most ``F(0)``, not whether the gate made it. Where the gate should be a cause of its own,
 write it as a Bernoulli site and the value as the count times the gate.
 
-A continuous base (zero-inflated costs, say) has an atom at 0: other values determine their noise, a zero has an interval of it,
-so the coupling draws (``pointwise`` is False).
+A continuous base (zero-inflated costs, say) has an atom at 0: other values determine their noise, a zero has an
+interval of it, so the coupling draws (``pointwise`` is False).
 
 >>> import torch
 >>> import pyro.distributions as dist
@@ -169,7 +169,8 @@ def _validate(fn: Any, site: str | None) -> None:
         where = f"site '{site}': " if site is not None else ""
         raise CouplingError(
             f"{where}{type(fn).__name__} of {type(base).__name__} has no structural equation here: the base has no "
-            "one-to-one quantile function. Write the gate as a Bernoulli site of its own, and the value as the count times the gate.",
+            "one-to-one quantile function. Write the gate as a Bernoulli site of its own, and the value as the count "
+            "times the gate.",
             site=site,
             family=type(fn).__name__,
         )

@@ -48,6 +48,11 @@ class CausalGraph(nx.DiGraph):
     GraphError
         The edges close a cycle, which the message (and the field ``cycle``) names.
 
+    Examples
+    --------
+    >>> CausalGraph([("age", "labs"), ("labs", "readmit")])
+    CausalGraph(3 variables: age → labs → readmit)
+
     Notes
     -----
     Node attributes: ``kind``, one of :data:`KINDS` (default ``"variable"``), and ``intervened`` (default ``False``).

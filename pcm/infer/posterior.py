@@ -52,6 +52,11 @@ class Posterior:
         Names of the axes of a parameter, for ArviZ.
     sample_stats
         ``{name: (chain, draw)}`` of the sampler.
+
+    Examples
+    --------
+    >>> Posterior({"slope": torch.ones(3)}, method="map").mean("slope")
+    tensor(1.)
     """
 
     draws: Mapping[str, Tensor]

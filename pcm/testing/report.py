@@ -13,8 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
-__all__ = ["Report"]
+import numpy as np
+from scipy import stats
+
+__all__ = ["Report", "same_law"]
 
 
 class Report:
@@ -86,3 +90,9 @@ class Report:
             found = "\n".join(f"  {law}: {what}" for law, what in self.broken.items())
             raise AssertionError(f"{self}\n{found}")
         return self
+
+
+def same_law(first: np.ndarray, second: np.ndarray) -> float:
+    """p-value of two samples of numbers coming from one law (Kolmogorov-Smirnov; conservative where values repeat)."""
+    found: Any = stats.ks_2samp(first, second, method="asymp")
+    return float(found.pvalue)

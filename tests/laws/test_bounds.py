@@ -213,16 +213,16 @@ def test_the_relaxation_holds_the_corners(seed):
     rng = np.random.default_rng(seed)
     model = Brute.over(["a", "m", "y"], [("a", "m"), ("a", "y"), ("m", "y")], [], rng)
     exact = bounds(model.table(), "PNS(a, y)", graph=model.graph, confounded=model.groups)
-    kept = products.MAX_WORK, products.MAX_PROGRAMMES, products.MAX_LIFTED
+    kept = products.MAX_WORK, products.MAX_PROGRAMMES, products.MAX_LIFTED, products.FEW_PROGRAMMES
     try:
-        products.MAX_WORK = products.MAX_PROGRAMMES = 0
+        products.MAX_WORK = products.MAX_PROGRAMMES = products.FEW_PROGRAMMES = 0
         lifted = bounds(model.table(), "PNS(a, y)", graph=model.graph, confounded=model.groups)
         products.MAX_LIFTED = 0
         apart = bounds(model.table(), "PNS(a, y)", graph=model.graph, confounded=model.groups)
         products.MAX_PROGRAMMES = 10**4
         programmes = bounds(model.table(), "PNS(a, y)", graph=model.graph, confounded=model.groups)
     finally:
-        products.MAX_WORK, products.MAX_PROGRAMMES, products.MAX_LIFTED = kept
+        products.MAX_WORK, products.MAX_PROGRAMMES, products.MAX_LIFTED, products.FEW_PROGRAMMES = kept
     assert exact.sharp and programmes.sharp
     assert [programmes.low, programmes.high] == pytest.approx([exact.low, exact.high], abs=1e-7)
     for wider in (lifted, apart):

@@ -126,11 +126,11 @@ def test_mixed_missing_values_are_calibrated():
     hidden.loc[hidden.index % 3 == 0, "g"] = np.nan
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FitWarning)
-        cf = scm.counterfactual(hidden, worlds={"low": {"z": 0.0}}, draws=127, seed=5)
-    full = scm.counterfactual(truth, worlds={"low": {"z": 0.0}})
+        cf = scm.counterfactual(hidden, worlds={"one": {"g": 1.0}}, draws=127, seed=5)
+    full = scm.counterfactual(truth, worlds={"one": {"g": 1.0}})
     good = ~cf.diagnostics["flagged"].to_numpy()
     assert good.mean() > 0.97
-    for name, world, real in (("z", "factual", truth["z"]), ("y", "low", full.mean("y"))):
+    for name, world, real in (("z", "factual", truth["z"]), ("y", "one", full.mean("y"))):
         draws, real = cf.draws(name, world)[:, good], np.asarray(real)[good]
         open_ = draws.std(0) > 1e-9
         ranks = (draws[:, open_] < real[open_]).sum(0)

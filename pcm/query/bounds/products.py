@@ -30,10 +30,12 @@ __all__ = ["Extreme", "Piece", "extremes"]
 
 #: Work (corner combinations × terms) up to which all are evaluated at once.
 MAX_WORK = 2 * 10**7
-#: Linear programmes up to which one block is solved for every combination of the others' corners.
+#: Linear programmes up to which one block is solved for every combination of the others' corners …
 MAX_PROGRAMMES = 300
+#: … and before a relaxation is tried.
+FEW_PROGRAMMES = 24
 #: Joint types up to which products are relaxed to one joint distribution.
-MAX_LIFTED = 20_000
+MAX_LIFTED = 8_000
 _MEET = 1e-7
 
 
@@ -101,16 +103,16 @@ def extremes(piece: Piece) -> Extreme | None:
     terms = len(piece.top[0]) + (0 if piece.bottom is None else len(piece.bottom[0]))
     if all(few) and math.prod(len(found) for found in corners if found is not None) * terms <= MAX_WORK:
         return _at_corners(piece, [found for found in corners if found is not None])
-    small = math.prod(piece.sizes) <= MAX_LIFTED
-    relaxed = _relaxed(piece, _lifted) if small else None  # quick, and mostly what alternating programmes attain
-    if small and (relaxed is None or relaxed.sharp):
-        return relaxed
     last = few.index(False) if few.count(False) == 1 else int(np.argmax(piece.sizes))
     others = [found for at, found in enumerate(corners) if at != last]
-    if all(found is not None for found in others):
-        count = math.prod(len(found) for found in others if found is not None)
-        if count <= MAX_PROGRAMMES:
-            return _solved_for(piece, last, others, f"linear programmes at {count} corners")
+    count = math.prod(MAX_PROGRAMMES + 1 if found is None else len(found) for found in others)
+    relaxed = None
+    if count > FEW_PROGRAMMES and math.prod(piece.sizes) <= MAX_LIFTED:
+        relaxed = _relaxed(piece, _lifted)  # quick, and mostly what alternating programmes attain
+        if relaxed is None or relaxed.sharp:
+            return relaxed
+    if count <= MAX_PROGRAMMES:
+        return _solved_for(piece, last, others, f"linear programmes at {count} corners")
     return relaxed or _relaxed(piece, _separate)
 
 

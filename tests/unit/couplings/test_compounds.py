@@ -369,9 +369,9 @@ def test_parameters_of_components_are_checked() -> None:
     with pytest.raises(SupportError, match=r"scale of Normal.*row 1") as caught:
         check_distribution(bad, "dose")
     assert caught.value.__dict__["rows"] == [1]
+    wide = dist.ZeroInflatedPoisson(torch.ones(2), gate=tensor([0.5, 1.5]), validate_args=False)
     with pytest.raises(SupportError, match="gate"):
-        gate = tensor([0.5, 1.5])
-        check_distribution(dist.ZeroInflatedPoisson(torch.ones(2), gate=gate, validate_args=False), "dose")
+        check_distribution(wide, "dose")
 
 
 # -- Gumbel-max of few outcomes ----------------------------------------------------------------------------------------

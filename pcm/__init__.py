@@ -25,11 +25,20 @@ if _TYPE_CHECKING:
     from pcm.query import Account as Account
     from pcm.query import Counterfactual as Counterfactual
     from pcm.query import Effect as Effect
+    from pcm.query.bounds import Query as Query
     from pcm.questions import ate as ate
     from pcm.questions import att as att
+    from pcm.questions import bounds as bounds
     from pcm.questions import cate as cate
+    from pcm.questions import cde as cde
     from pcm.questions import criticise as criticise
+    from pcm.questions import nde as nde
+    from pcm.questions import nie as nie
     from pcm.questions import overlap as overlap
+    from pcm.questions import path_effect as path_effect
+    from pcm.questions import probability_of_necessity as probability_of_necessity
+    from pcm.questions import probability_of_necessity_and_sufficiency as probability_of_necessity_and_sufficiency
+    from pcm.questions import probability_of_sufficiency as probability_of_sufficiency
     from pcm.questions import sensitivity as sensitivity
     from pcm.scm import SCM as SCM
     from pcm.scm import load as load
@@ -43,13 +52,22 @@ __all__ = [
     "FitWarning",
     "PCMError",
     "Posterior",
+    "Query",
     "ate",
     "att",
+    "bounds",
     "cate",
+    "cde",
     "criticise",
     "identify",
     "load",
+    "nde",
+    "nie",
     "overlap",
+    "path_effect",
+    "probability_of_necessity",
+    "probability_of_necessity_and_sufficiency",
+    "probability_of_sufficiency",
     "sensitivity",
 ]
 
@@ -64,9 +82,18 @@ _WHERE = {
     "Effect": "pcm.query",
     "SCM": "pcm.scm",
     "ate": "pcm.questions",
+    "bounds": "pcm.questions",
+    "Query": "pcm.query.bounds",
     "att": "pcm.questions",
     "cate": "pcm.questions",
     "criticise": "pcm.questions",
+    "cde": "pcm.questions",
+    "nde": "pcm.questions",
+    "nie": "pcm.questions",
+    "path_effect": "pcm.questions",
+    "probability_of_necessity": "pcm.questions",
+    "probability_of_necessity_and_sufficiency": "pcm.questions",
+    "probability_of_sufficiency": "pcm.questions",
     "identify": "pcm.graph.identify",
     "load": "pcm.scm",
     "overlap": "pcm.questions",

@@ -12,11 +12,13 @@ Each takes an :class:`pcm.SCM` and returns a result that says what it rests on.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pcm.errors import ArgumentError
-from pcm.query import effects
+from pcm.query import causation, effects, nested
+from pcm.query.bounds import Bounds
+from pcm.query.bounds import bounds as run_bounds
 from pcm.query.criticism import Criticism
 from pcm.query.criticism import criticise as run_criticism
 from pcm.query.effect import Effect
@@ -27,7 +29,22 @@ from pcm.query.sensitivity import Sensitivity
 from pcm.query.sensitivity import sensitivity as run_sensitivity
 from pcm.scm import SCM
 
-__all__ = ["ate", "att", "cate", "criticise", "overlap", "sensitivity"]
+__all__ = [
+    "ate",
+    "att",
+    "bounds",
+    "cate",
+    "cde",
+    "criticise",
+    "nde",
+    "nie",
+    "overlap",
+    "path_effect",
+    "probability_of_necessity",
+    "probability_of_necessity_and_sufficiency",
+    "probability_of_sufficiency",
+    "sensitivity",
+]
 
 
 def ate(scm: SCM, treatment: str, outcome: str, **options: Any) -> Effect:
@@ -98,6 +115,199 @@ def cate(scm: SCM, treatment: str, outcome: str, *, given: Sequence[str], **opti
     [1.0, 2.0]
     """
     return effects.cate(_model(scm), treatment, outcome, given=given, **options)
+
+
+def cde(scm: SCM, treatment: str, outcome: str, *, mediators: Mapping[str, Any], **options: Any) -> Effect:
+    """Controlled direct effect ``E[Y(treated, m)] - E[Y(control, m)]``, mediators held at the given values.
+
+    Other parameters as for :func:`ate`.
+
+    Examples
+    --------
+    >>> import pcm, pyro, pyro.distributions as dist
+    >>> def mediation():
+    ...     t = pyro.sample("t", dist.Bernoulli(0.5))
+    ...     m = pyro.sample("m", dist.Normal(2.0 * t, 1.0))
+    ...     pyro.sample("y", dist.Normal(3.0 * m + t, 1.0))
+    >>> round(float(pcm.cde(pcm.SCM(mediation), "t", "y", mediators={"m": 0.0}, seed=0)), 9)
+    1.0
+    """
+    return nested.cde(_model(scm), treatment, outcome, mediators=mediators, **options)
+
+
+def nde(scm: SCM, treatment: str, outcome: str, **options: Any) -> Effect:
+    """Natural direct effect ``E[Y(treated, M(control))] - E[Y(control)]``.
+
+    Parameters
+    ----------
+    mediators : list of str, optional
+        ``M``; everything between treatment and outcome by default.
+    **options
+        As for :func:`ate`.
+
+    References
+    ----------
+    Pearl, "Direct and indirect effects", UAI 2001.
+
+    Examples
+    --------
+    >>> import pcm, pyro, pyro.distributions as dist
+    >>> def mediation():
+    ...     t = pyro.sample("t", dist.Bernoulli(0.5))
+    ...     m = pyro.sample("m", dist.Normal(2.0 * t, 1.0))
+    ...     pyro.sample("y", dist.Normal(3.0 * m + t, 1.0))
+    >>> round(float(pcm.nde(pcm.SCM(mediation), "t", "y", seed=0)), 9)
+    1.0
+    """
+    return nested.nde(_model(scm), treatment, outcome, **options)
+
+
+def nie(scm: SCM, treatment: str, outcome: str, **options: Any) -> Effect:
+    """Natural indirect effect ``E[Y(control, M(treated))] - E[Y(control)]``; parameters as for :func:`nde`.
+
+    Examples
+    --------
+    >>> import pcm, pyro, pyro.distributions as dist
+    >>> def mediation():
+    ...     t = pyro.sample("t", dist.Bernoulli(0.5))
+    ...     m = pyro.sample("m", dist.Normal(2.0 * t, 1.0))
+    ...     pyro.sample("y", dist.Normal(3.0 * m + t, 1.0))
+    >>> round(float(pcm.nie(pcm.SCM(mediation), "t", "y", seed=0)), 9)
+    6.0
+    """
+    return nested.nie(_model(scm), treatment, outcome, **options)
+
+
+def path_effect(scm: SCM, treatment: str, outcome: str, *, paths: Sequence[Any], **options: Any) -> Effect:
+    """Effect along some directed paths alone: along all others the treatment keeps its control value.
+
+    Parameters
+    ----------
+    paths : list of str
+        Such as ``["age -> labs -> readmit"]``.
+    **options
+        As for :func:`ate`.
+
+    Returns
+    -------
+    Effect
+        Its account names a recanting witness where there is one: then no experiment identifies the effect.
+
+    Raises
+    ------
+    GraphError
+        A path that is not in the graph, or paths whose edges make up another path too.
+
+    References
+    ----------
+    Avin, Shpitser & Pearl, "Identifiability of path-specific effects", IJCAI 2005.
+
+    Examples
+    --------
+    >>> import pcm, pyro, pyro.distributions as dist
+    >>> def mediation():
+    ...     t = pyro.sample("t", dist.Bernoulli(0.5))
+    ...     m = pyro.sample("m", dist.Normal(2.0 * t, 1.0))
+    ...     pyro.sample("y", dist.Normal(3.0 * m + t, 1.0))
+    >>> round(float(pcm.path_effect(pcm.SCM(mediation), "t", "y", paths=["t -> m -> y"], seed=0)), 9)
+    6.0
+    """
+    return nested.path_effect(_model(scm), treatment, outcome, paths=paths, **options)
+
+
+def probability_of_necessity(scm: SCM, treatment: str, outcome: str, **options: Any) -> Effect:
+    """``P(Y_control ≠ y | T = treated, Y = y)`` under the model's couplings: was the treatment necessary?
+
+    Parameters
+    ----------
+    treated, control, value : any
+        The two treatments, and the outcome ``y`` (1, 0, 1).
+    data : DataFrame or dict, optional
+        Units to average over (those with that treatment and outcome); fresh ones by default.
+    per_unit : bool
+        One probability a unit instead of their average.
+    units, draws, seed
+        As for :func:`ate`.
+
+    Examples
+    --------
+    >>> import pcm, pyro, pyro.distributions as dist
+    >>> def trial():
+    ...     t = pyro.sample("t", dist.Bernoulli(0.5))
+    ...     pyro.sample("y", dist.Bernoulli(0.2 + 0.5 * t))
+    >>> data = {"t": [1.0, 0.0], "y": [1.0, 0.0]}
+    >>> round(float(pcm.probability_of_necessity(pcm.SCM(trial), "t", "y", data=data)), 6)
+    0.714286
+    """
+    return causation.probability_of_necessity(_model(scm), treatment, outcome, **options)
+
+
+def probability_of_sufficiency(scm: SCM, treatment: str, outcome: str, **options: Any) -> Effect:
+    """``P(Y_treated = y | T = control, Y ≠ y)``; parameters as for :func:`probability_of_necessity`.
+
+    Examples
+    --------
+    >>> import pcm, pyro, pyro.distributions as dist
+    >>> def trial():
+    ...     t = pyro.sample("t", dist.Bernoulli(0.5))
+    ...     pyro.sample("y", dist.Bernoulli(0.2 + 0.5 * t))
+    >>> data = {"t": [1.0, 0.0], "y": [1.0, 0.0]}
+    >>> round(float(pcm.probability_of_sufficiency(pcm.SCM(trial), "t", "y", data=data)), 6)
+    0.625
+    """
+    return causation.probability_of_sufficiency(_model(scm), treatment, outcome, **options)
+
+
+def probability_of_necessity_and_sufficiency(scm: SCM, treatment: str, outcome: str, **options: Any) -> Effect:
+    """``P(Y_treated = y, Y_control ≠ y)``; parameters as for :func:`probability_of_necessity`.
+
+    Examples
+    --------
+    >>> import pcm, pyro, pyro.distributions as dist
+    >>> def trial():
+    ...     t = pyro.sample("t", dist.Bernoulli(0.5))
+    ...     pyro.sample("y", dist.Bernoulli(0.2 + 0.5 * t))
+    >>> scm = pcm.SCM(trial)
+    >>> abs(float(pcm.probability_of_necessity_and_sufficiency(scm, "t", "y", seed=0)) - 0.5) < 0.02
+    True
+    """
+    return causation.probability_of_necessity_and_sufficiency(_model(scm), treatment, outcome, **options)
+
+
+def bounds(scm_or_table: Any, query: Any, **options: Any) -> Bounds:
+    """Bounds on a query over every coupling that fits the graph and the observed law.
+
+    Parameters
+    ----------
+    scm_or_table : SCM, DataFrame or dict
+        A model of finite variables, whose couplings are then forgotten; or a table of probabilities or counts.
+    query : Query or str
+        ``"PNS(x, y)"`` (also ATE, ATT, NDE, NIE, PN, PS), ``"P(y=1 | do(x=1))"``, or built by :class:`pcm.Query`.
+    graph : str or DiGraph, optional
+        Of a table: ``"z -> x -> y; x <-> y"``.
+    confounded : list of tuple, optional
+        Variables that share an unobserved cause.
+    latent, monotone, experiments, data
+        Unobserved variables, edges without defiers, experimental tables, units to bound one by one.
+
+    Returns
+    -------
+    Bounds
+        ``.low``, ``.high``, ``.sharp``, ``.how``, ``.certificate``.
+
+    Examples
+    --------
+    >>> import pcm, pyro, pyro.distributions as dist
+    >>> def chain():
+    ...     a = pyro.sample("A", dist.Bernoulli(0.5))
+    ...     m = pyro.sample("M", dist.Bernoulli(0.3 + 0.5 * a))
+    ...     pyro.sample("Y", dist.Bernoulli(0.2 + 0.5 * m))
+    >>> found = pcm.bounds(pcm.SCM(chain), "PNS(A, Y)")
+    >>> round(found.low, 9), round(found.high, 9), found.sharp
+    (0.25, 0.53, True)
+    """
+    source = scm_or_table._model if isinstance(scm_or_table, SCM) else scm_or_table
+    return run_bounds(source, query, **options)
 
 
 def criticise(scm: SCM, data: Any, **options: Any) -> Criticism:

@@ -99,6 +99,7 @@ class MixtureCounts(Counts):
 
 
 _COUNTS = MixtureCounts()
+_EPS = torch.finfo(torch.float64).eps
 
 
 def log_weights(fn: Any) -> Tensor:
@@ -172,7 +173,7 @@ def _inverse(fn: Any, noise: Tensor, start: Tensor | None) -> Tensor:
     with torch.no_grad():
         low, high, dtype = _bracket(fn, noise)
         guess = None if start is None else start.to(torch.float64).expand(low.shape)
-        found = root(miss, low, high, guess)
+        found = root(miss, low, high, guess, noise=_EPS * noise.abs())
     if torch.is_grad_enabled() and any(each.requires_grad for each in (noise, *_parameters(fn))):
         found = _with_gradient(fn, found, noise)
     return found.to(dtype)

@@ -41,7 +41,13 @@ def settled(done: Tensor) -> bool:
 
 
 def root(
-    function: Callable[[Tensor], Tensor], low: Tensor, high: Tensor, guess: Tensor | None = None, steps: int = _STEPS
+    function: Callable[[Tensor], Tensor],
+    low: Tensor,
+    high: Tensor,
+    guess: Tensor | None = None,
+    *,
+    noise: Tensor | float = 0.0,
+    steps: int = _STEPS,
 ) -> Tensor:
     """Solve ``function(x) = 0`` for each unit.
 
@@ -53,6 +59,8 @@ def root(
         Bracket of the root, of one shape. An end where the sign is already wrong (by rounding) is the answer.
     guess : Tensor, optional
         Tried first; returned to the bit where the function is exactly 0 there, even outside the bracket.
+    noise : Tensor or float
+        What rounding adds to the function: where it is no larger than that, no better ``x`` can be told.
 
     Returns
     -------
@@ -88,10 +96,9 @@ def root(
             x1, f1 = x, f
             gap = x2 - x1
             best = torch.where(f1.abs() < f2.abs(), x1, x2)
-            tolerance = 4*_EPS * best.abs() + torch.finfo(best.dtype).tiny
-            narrow = (gap.abs() <= 2.0 * tolerance) | (f1 == 0)
-            answer = torch.where(done, answer, torch.where(f1 == 0, x1, best))
-            done = done | narrow
+            tolerance = _EPS * best.abs() + torch.finfo(best.dtype).tiny
+            answer = torch.where(done, answer, best)
+            done = done | (gap.abs() <= 2.0 * tolerance) | (f1.abs() <= noise)
             if settled(done):
                 break
             ratio, height = (x1 - x2) / (x3 - x2), (f1 - f2) / (f3 - f2)

@@ -158,8 +158,8 @@ class _Base:
                 ):
                     raise UnitMixingError(
                         f"site '{name}' of a unit is another when the unit is alone: its distribution reads other "
-                        "units, their number or their order. Write the program elementwise over units (no mean, sum, sort "
-                        "or indexing over them); a quantity shared by all units is a parameter.",
+                        "units, their number or their order. Write the program elementwise over units (no mean, sum, "
+                        "sort or indexing over them); a quantity shared by all units is a parameter.",
                         site=name,
                     )
 

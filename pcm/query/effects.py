@@ -33,15 +33,23 @@ from pcm.query.evidence import read_units
 from pcm.query.groups import groups_of
 from pcm.query.model import Model
 from pcm.query.sampling import covariates_of
-from pcm.worlds import WorldPlan, align, choose_seed, forward, over_lanes, world_noise
+from pcm.worlds import Target, WorldPlan, align, choose_seed, forward, over_lanes, world_noise
 
-__all__ = ["ate", "att", "cate"]
+__all__ = ["Arm", "Arms", "ate", "att", "cate", "check_question", "effect_of", "run_arms"]
 
 SCALES = ("difference", "ratio", "odds")
 
 
 @dataclass(frozen=True)
-class _Arms:
+class Arm:
+    """One arm of a contrast: what it sets, and the reference world that its nested values come from."""
+
+    sets: dict[Target, Any]
+    reference: dict[Target, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Arms:
     """Per-unit expected outcomes of the two arms, ``(lane, unit)``, with what groups need of the units."""
 
     treated: Tensor
@@ -67,7 +75,7 @@ def ate(
     """Average treatment effect; see :func:`pcm.ate`."""
     arms = _arms(model, treatment, outcome, treated, control, data, units, draws, seed, scale)
     every = torch.ones(arms.treated.shape[-1], dtype=torch.bool)
-    return _effect(arms, every, scale, f"ATE of {treatment} on {outcome}")
+    return effect_of(arms, every, scale, f"ATE of {treatment} on {outcome}")
 
 
 def att(
@@ -89,7 +97,7 @@ def att(
     has = arms.columns[treatment] == code
     if not bool(has.any()):
         raise QueryError(f"no unit has {treatment} = {treated!r}: there is nobody to average over.")
-    return _effect(arms, has, scale, f"ATT of {treatment} on {outcome}")
+    return effect_of(arms, has, scale, f"ATT of {treatment} on {outcome}")
 
 
 def cate(
@@ -120,7 +128,7 @@ def cate(
             raise QueryError(f"cate(given=…): '{name}' has several values a unit; group by scalar variables.")
     arms = _arms(model, treatment, outcome, treated, control, data, units, draws, seed, scale, tuple(given))
     labels, members = groups_of(model, {name: arms.columns[name] for name in given}, bins)
-    effects = [_effect(arms, member, scale, "") for member in members]
+    effects = [effect_of(arms, member, scale, "") for member in members]
     return Effect(
         np.stack([effect.draws for effect in effects], 1),
         label=f"CATE of {treatment} on {outcome} by {listed(given)}",
@@ -132,7 +140,7 @@ def cate(
 # -- private ---------------------------------------------------------------------------------------------------------
 
 
-def _effect(arms: _Arms, member: Tensor, scale: str, label: str) -> Effect:
+def effect_of(arms: Arms, member: Tensor, scale: str, label: str) -> Effect:
     """The effect in a group: means of the arms over its units, a draw a lane (``member`` is (unit) or (lane, unit))."""
     weights = member.to(arms.treated.dtype).expand(arms.treated.shape)
     size = weights.sum(-1)
@@ -188,7 +196,15 @@ def _arms(
     seed: int | None,
     scale: str,
     columns: tuple[str, ...] = (),
-) -> _Arms:
+) -> Arms:
+    check_question(model, treatment, outcome, scale, units, draws)
+    worlds = {"treated": model.do({treatment: treated}), "control": model.do({treatment: control})}
+    arms = {world: Arm({treatment: made.interventions[treatment]}) for world, made in worlds.items()}
+    return run_arms(model, arms, outcome, data, units, draws, seed, columns)
+
+
+def check_question(model: Model, treatment: str, outcome: str, scale: str, units: int, draws: int) -> None:
+    """Raise unless the question is about two scalar variables of the program, on a scale there is."""
     sites = model.structure.sites
     for name in (treatment, outcome):
         if name not in sites:
@@ -206,11 +222,23 @@ def _arms(
     for name, number in (("units", units), ("draws", draws)):
         if isinstance(number, bool) or not isinstance(number, int) or number < 1:
             raise ArgumentError(f"{name}={number!r}: a positive whole number is needed.")
-    worlds = {"treated": model.do({treatment: treated}), "control": model.do({treatment: control})}
+
+
+def run_arms(
+    model: Model,
+    arms: dict[str, Arm],
+    outcome: str,
+    data: Any,
+    units: int,
+    draws: int,
+    seed: int | None,
+    columns: tuple[str, ...] = (),
+) -> Arms:
+    """Expected outcomes of both arms: for the units of ``data`` with their own noise, or for fresh ones."""
     seed = choose_seed(seed)
     if data is not None and _observes_mechanisms(model, data):
-        return _given_arms(model, worlds, treatment, outcome, data, draws, seed, columns)
-    return _fresh_arms(model, worlds, outcome, data, units, draws, seed, columns)
+        return _given_arms(model, arms, outcome, data, draws, seed, columns)
+    return _fresh_arms(model, arms, outcome, data, units, draws, seed, columns)
 
 
 def _observes_mechanisms(model: Model, data: Any) -> bool:
@@ -222,33 +250,34 @@ def _observes_mechanisms(model: Model, data: Any) -> bool:
 
 
 def _given_arms(
-    model: Model,
-    worlds: dict[str, Model],
-    treatment: str,
-    outcome: str,
-    data: Any,
-    draws: int,
-    seed: int,
-    columns: tuple[str, ...],
-) -> _Arms:
+    model: Model, arms: dict[str, Arm], outcome: str, data: Any, draws: int, seed: int, columns: tuple[str, ...]
+) -> Arms:
     units = read_units(model, data, what="data")
-    parameters = model.parameters(draws, seed, prior=False)
-    given = {world: {treatment: made.interventions[treatment]} for world, made in worlds.items()}
-    run = Evaluation(model, units.values, units.index, given, parameters, draws=256, seed=seed, missing=units.missing)
+    run = Evaluation(
+        model,
+        units.values,
+        units.index,
+        {world: arm.sets for world, arm in arms.items()},
+        model.parameters(draws, seed, prior=False),
+        draws=256,
+        seed=seed,
+        missing=units.missing,
+        references={world: arm.reference for world, arm in arms.items() if arm.reference is not None},
+    )
     treated, control = run.mean("treated", outcome), run.mean("control", outcome)
-    return _Arms(treated, control, {name: run.points.factual[name] for name in columns}, account_of(run), fresh=False)
+    return Arms(treated, control, {name: run.points.factual[name] for name in columns}, account_of(run), fresh=False)
 
 
 def _fresh_arms(
     model: Model,
-    worlds: dict[str, Model],
+    arms: dict[str, Arm],
     outcome: str,
     data: Any,
     units: int,
     draws: int,
     seed: int,
     columns: tuple[str, ...],
-) -> _Arms:
+) -> Arms:
     covariates, index = covariates_of(model, data, None if data is not None else units)
     parameters = model.parameters(draws, seed, prior=True)
     lanes = len(next(iter(parameters.values()))) if parameters else 1
@@ -257,7 +286,14 @@ def _fresh_arms(
         units = min(units, max(200, 2_000_000 // lanes))
         index = index[:units]
     rows = row_ids(index)
-    plans = {world: WorldPlan(model.structure, align(made.interventions, index)) for world, made in worlds.items()}
+
+    def plan_of(given: dict[Target, Any] | None, reference: WorldPlan | None = None) -> WorldPlan:
+        return WorldPlan(model.structure, align({**model.interventions, **(given or {})}, index), None, reference)
+
+    plans = {
+        world: plan_of(arm.sets, plan_of(arm.reference) if arm.reference is not None else None)
+        for world, arm in arms.items()
+    }
     natural = WorldPlan(model.structure, align(model.interventions, index))
 
     def one(lane: dict[str, Any]) -> dict[str, Tensor]:
@@ -280,7 +316,7 @@ def _fresh_arms(
 
     with model.program.sealed():
         out, _ = over_lanes(one, inputs, lanes, size=units)
-    for world in worlds:
+    for world in arms:
         if not bool(torch.isfinite(out[world]).all()):
             raise QueryError(f"the mean of '{outcome}' is not finite in the {world} arm; it has no average effect.")
     words, khat, ess = parameter_words(model, lanes)
@@ -292,12 +328,12 @@ def _fresh_arms(
         khat=khat,
         ess=ess,
         worlds=dict.fromkeys(
-            worlds, f"averaged over {units} fresh units" + (f" a draw, {lanes} draws" if lanes > 1 else "")
+            arms, f"averaged over {units} fresh units" + (f" a draw, {lanes} draws" if lanes > 1 else "")
         ),
         notes=model.structure.notes,
     )
     kept = {name: out[f"column {name}"] for name in columns}
-    return _Arms(out["treated"], out["control"], kept, account, fresh=data is None)
+    return Arms(out["treated"], out["control"], kept, account, fresh=data is None)
 
 
 def _expected(fns: dict[str, Any], values: dict[str, Tensor], plan: WorldPlan, outcome: str) -> Tensor:

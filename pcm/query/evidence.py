@@ -11,6 +11,7 @@ tensor([0., 1.], dtype=torch.float64)
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -73,6 +74,7 @@ def read_units(model: Model, data: Any, *, what: str = "evidence", partial: bool
     missing: dict[str, Tensor] = {}
     for name in found.missing:
         if sites[name].kind == "variable" and name not in set_by:
+            _check_spelling(name, data, sites, what)
             missing[name] = torch.ones(units, dtype=torch.bool)
             values[name] = torch.zeros(sites[name].shape(units), dtype=sites[name].dtype)
     for name, hole in found.holes.items():
@@ -110,6 +112,20 @@ def read_units(model: Model, data: Any, *, what: str = "evidence", partial: bool
                     column=name,
                 )
     return Units(values, found.index, missing)
+
+
+def _check_spelling(name: str, data: Any, sites: Mapping[str, Site], what: str) -> None:
+    """Raise where a column that would be latent is there under a name one slip away."""
+    others = [str(column) for column in _names(data) if column not in sites]
+    letters = str.maketrans("", "", "0123456789")
+    for other in difflib.get_close_matches(name, others, n=3, cutoff=0.75):
+        if other.translate(letters) != name.translate(letters):
+            raise EvidenceError(
+                f"the {what} lacks the variable '{name}' but has a column '{other}'. If that is the same, rename it; "
+                f"if '{name}' is meant to be latent, drop '{other}'.",
+                column=other,
+                missing=[name],
+            )
 
 
 def _kind(names: list[str], sites: Mapping[str, Site]) -> str:

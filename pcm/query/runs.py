@@ -56,6 +56,8 @@ class Runs:
     seed : int
     missing : dict of name to bool tensor ``(unit,)``, optional
         Stochastic sites that some units lack; their values there are not read.
+    references : dict of world to interventions, optional
+        The reference world of a nested one.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class Runs:
         draws: int,
         seed: int,
         missing: Mapping[str, Tensor] | None = None,
+        references: Mapping[str, Mapping[Target, Any]] | None = None,
     ) -> None:
         self.model, self.program, self.structure = model, model.program, model.structure
         self.index, self.units, self.seed = index, len(index), seed
@@ -77,8 +80,13 @@ class Runs:
         worlds = {world: align(given, index) for world, given in worlds.items()}
         self.model = model
         self.base = WorldPlan(self.structure, model.interventions)
+        references = {world: align(given, index) for world, given in (references or {}).items()}
+
+        def plan_of(given: Mapping[Target, Any], reference: WorldPlan | None = None) -> WorldPlan:
+            return WorldPlan(self.structure, {**model.interventions, **given}, set(given), reference)
+
         self.plans = {
-            world: WorldPlan(self.structure, {**model.interventions, **given}, set(given))
+            world: plan_of(given, plan_of(references[world]) if world in references else None)
             for world, given in worlds.items()
         }
         for world, plan in self.plans.items():
@@ -108,7 +116,8 @@ class Runs:
     @cached_property
     def needed(self) -> frozenset[str]:
         """Sites whose factual distribution some world transports from."""
-        return frozenset(itertools.chain.from_iterable(plan.replayed for plan in self.plans.values()))
+        plans = [*self.plans.values(), *(plan.reference for plan in self.plans.values() if plan.reference is not None)]
+        return frozenset(itertools.chain.from_iterable(plan.replayed for plan in plans))
 
     @property
     def lanes(self) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pcm.worlds.forward import forward as forward
 from pcm.worlds.forward import noise_shape as noise_shape
 from pcm.worlds.forward import world_noise as world_noise
+from pcm.worlds.intervention import Baseline as Baseline
 from pcm.worlds.intervention import Constant as Constant
 from pcm.worlds.intervention import Function as Function
 from pcm.worlds.intervention import Intervention as Intervention
@@ -28,6 +29,7 @@ from pcm.worlds.replay import replay as replay
 from pcm.worlds.replay import set_value as set_value
 
 __all__ = [
+    "Baseline",
     "Constant",
     "Factual",
     "Function",

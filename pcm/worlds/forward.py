@@ -22,7 +22,7 @@ from torch import Tensor
 
 from pcm.couplings import resolve, unwrap
 from pcm.program import Program, Site
-from pcm.worlds.intervention import Stochastic
+from pcm.worlds.intervention import Baseline, Stochastic
 from pcm.worlds.noise import uniforms
 from pcm.worlds.plan import WorldPlan
 from pcm.worlds.replay import Factual, Replayed, Run
@@ -40,6 +40,8 @@ def forward(
 ) -> Replayed:
     """Values and distributions of every site, from uniforms by site (see :func:`world_noise`)."""
     run = _Forward(program, plan, Factual(dict(covariates or {}), {}, units), parameters, {}, uniform)
+    if plan.reference is not None:
+        run.reference = forward(program, plan.reference, parameters, uniform, units, covariates).values
     run.covariates = {name: run.covariate(name) for name in program.structure.covariates}
     program.execute(run.act, units, run.covariates)
     return run.out
@@ -75,7 +77,9 @@ def world_noise(
     for name in plan.structure.sites if names is None else names:
         if isinstance(plan.sets.get(name), Stochastic):
             wanted[name] = f"do({name})", noise_shape(plan, name)
-        elif plan.structure.sites[name].kind == "variable" and (name not in plan.sets or name in plan.natural):
+        elif plan.structure.sites[name].kind == "variable" and (
+            name not in plan.sets or name in plan.natural or isinstance(plan.sets[name], Baseline)
+        ):
             wanted[name] = name, noise_shape(plan, name)
         for parent, action in plan.edges.get(name, {}).items():
             if isinstance(action, Stochastic):

@@ -27,7 +27,17 @@ from pcm.couplings import resolve
 from pcm.errors import InterventionError, UnknownNameError, listed, suggestion
 from pcm.program import Site, Structure
 
-__all__ = ["Constant", "Function", "Intervention", "PerUnit", "Stochastic", "Target", "align", "read_interventions"]
+__all__ = [
+    "Baseline",
+    "Constant",
+    "Function",
+    "Intervention",
+    "PerUnit",
+    "Stochastic",
+    "Target",
+    "align",
+    "read_interventions",
+]
 
 #: A variable's name, or an edge (parent, child).
 Target = str | tuple[str, str]
@@ -82,7 +92,12 @@ class Stochastic:
     distribution: Any
 
 
-Intervention = Constant | PerUnit | Function | Stochastic
+@dataclass(frozen=True)
+class Baseline:
+    """The value that the variable has in a world's reference world: what nested counterfactuals are made of."""
+
+
+Intervention = Constant | PerUnit | Function | Stochastic | Baseline
 
 
 def read_interventions(

@@ -29,7 +29,7 @@ from pcm.couplings import resolve
 from pcm.errors import InterventionError
 from pcm.graph import CausalGraph
 from pcm.program import Structure
-from pcm.worlds.intervention import Function, Intervention, PerUnit, Stochastic, Target
+from pcm.worlds.intervention import Baseline, Function, Intervention, PerUnit, Stochastic, Target
 
 __all__ = ["MAX_ASSIGNMENTS", "WorldPlan", "intervened_graph"]
 
@@ -107,6 +107,8 @@ class WorldPlan:
     active : set of targets, optional
         Those that differ from the factual world (all of them by default): evidence may come from a world that was
         intervened on itself.
+    reference : WorldPlan, optional
+        The world whose values ``Baseline`` interventions take.
     """
 
     def __init__(
@@ -114,8 +116,9 @@ class WorldPlan:
         structure: Structure,
         interventions: Mapping[Target, Intervention],
         active: Collection[Target] | None = None,
+        reference: WorldPlan | None = None,
     ) -> None:
-        self.structure = structure
+        self.structure, self.reference = structure, reference
         self.active = frozenset(interventions if active is None else active)
         self.interventions = dict(interventions)
         self.sets = {target: action for target, action in interventions.items() if isinstance(target, str)}
@@ -126,6 +129,8 @@ class WorldPlan:
 
     def check_units(self, units: int) -> None:
         """Raise unless every value per unit has as many values as there are units."""
+        if self.reference is not None:
+            self.reference.check_units(units)
         for target, action in self.interventions.items():
             if isinstance(action, PerUnit):
                 found = action.value.shape[self._unit_axis(target, action)]
@@ -142,7 +147,8 @@ class WorldPlan:
             else action
             for target, action in self.interventions.items()
         }
-        return WorldPlan(self.structure, parts, self.active)
+        reference = None if self.reference is None else self.reference.narrow(start, stop)
+        return WorldPlan(self.structure, parts, self.active, reference)
 
     def _unit_axis(self, target: Target, action: PerUnit) -> int:
         site = self.structure.sites[target if isinstance(target, str) else target[0]]
@@ -150,7 +156,7 @@ class WorldPlan:
 
     @cached_property
     def _shape(self) -> _Shape:
-        reads = {t: a.reads if isinstance(a, Function) else () for t, a in self.interventions.items()}
+        reads = {t: _reads(t, a) for t, a in self.interventions.items()}
         drawn = frozenset(t for t, a in self.interventions.items() if isinstance(a, Stochastic))
         key = (tuple(reads.items()), drawn, self.active)
         cache = self.structure.plans
@@ -185,10 +191,19 @@ class WorldPlan:
         """Sites that are random given the evidence, in program order."""
         return self._shape.sources
 
-    @property
+    @cached_property
     def randomness(self) -> dict[str, tuple[str, ...]]:
         """For each variable, the random sites it depends on (itself included), in program order."""
-        return self._shape.randomness
+        own = self._shape.randomness
+        if self.reference is None:
+            return own
+        found = {name: set(sources) for name, sources in own.items()}
+        for target, action in self.interventions.items():
+            if isinstance(action, Baseline):
+                parent, child = (target, target) if isinstance(target, str) else target
+                for name in {child, *nx.descendants(self.graph, child)}:
+                    found[name] |= set(self.reference.randomness[parent])
+        return {name: tuple(s for s in self.structure.sites if s in sources) for name, sources in found.items()}
 
     def branches(self, name: str) -> dict[str, int] | None:
         """Finite random sites above ``name`` with their cardinalities; None where they are too many or not finite."""
@@ -196,6 +211,8 @@ class WorldPlan:
         for source in self.randomness[name]:
             if source == name:
                 continue
+            if source not in self.sources:  # it is random in the reference world
+                return None
             count = self.categories(source)
             if count is None:
                 return None
@@ -213,3 +230,10 @@ class WorldPlan:
             coupling, bare = resolve(action.distribution, None, source)
             return coupling.cardinality(bare) if coupling.discrete else None
         return site.cardinality
+
+
+def _reads(target: Target, action: Intervention) -> tuple[str, ...]:
+    """What an intervention reads in its own world; an edge with a reference value still stands for its parent."""
+    if isinstance(action, Function):
+        return action.reads
+    return (target[0],) if isinstance(action, Baseline) and isinstance(target, tuple) else ()

@@ -31,7 +31,7 @@ from torch import Tensor
 from pcm.couplings import resolve, unwrap
 from pcm.errors import InterventionError, PCMError, ProgramError
 from pcm.program import Program, Site
-from pcm.worlds.intervention import Constant, Function, Intervention, PerUnit, Stochastic, check_support
+from pcm.worlds.intervention import Baseline, Constant, Function, Intervention, PerUnit, Stochastic, check_support
 from pcm.worlds.plan import WorldPlan
 
 __all__ = ["Factual", "Replayed", "Run", "factual", "one_hot_code", "replay", "set_value"]
@@ -117,6 +117,8 @@ def replay(
         values are then not to be used.
     """
     run = Run(program, plan, past, parameters, assigned or {}, uniform or {})
+    if plan.reference is not None:
+        run.reference = replay(program, plan.reference, past, parameters, uniform=uniform).values
     run.covariates = {name: run.covariate(name) for name in program.structure.covariates}
     program.execute(run.act, past.units, run.covariates)
     return run.out
@@ -136,6 +138,7 @@ class Run:
     ) -> None:
         self.program, self.plan, self.past, self.parameters = program, plan, past, parameters
         self.assigned, self.uniform, self.out = assigned, uniform, Replayed()
+        self.reference: Mapping[str, Tensor] = {}
         self.sites, self.changed, self.sets, self.edges = program.structure.sites, plan.changed, plan.sets, plan.edges
         self.covariates: dict[str, Tensor] = {name: past.values[name] for name in program.structure.covariates}
 
@@ -200,6 +203,8 @@ class Run:
         site = self.sites[name]
         if isinstance(action, Stochastic):
             return self._drawn(name, site, action)
+        if isinstance(action, Baseline):
+            return self._referred(name)
         read = {}
         if isinstance(action, Function):
             read = {n: natural if n == name and natural is not None else self.value(n) for n in action.reads}
@@ -216,6 +221,10 @@ class Run:
             return coupling.push(fn, coupling.fresh(fn, self.uniform[name])).to(site.dtype).expand(shape)
         return torch.zeros(shape, dtype=site.dtype)
 
+    def _referred(self, name: str) -> Tensor:
+        """The variable's value in the reference world."""
+        return self.reference[name] if name in self.reference else self.past.values[name]
+
     def _weigh(self, probability: Tensor) -> None:
         self.out.weight = probability if self.out.weight is None else self.out.weight * probability
 
@@ -229,6 +238,8 @@ class Run:
                 coupling, fn = resolve(action.distribution)
                 if key in self.uniform:
                     value = coupling.push(fn, coupling.fresh(fn, self.uniform[key])).to(value.dtype)
+            elif isinstance(action, Baseline):
+                value = self._referred(parent)
             else:
                 read = {}
                 if isinstance(action, Function):

@@ -14,10 +14,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
-from tests.laws.random_programs import linears
 
 import pcm
 from pcm.errors import EvidenceError, FitWarning
+from tests.laws.random_programs import linears
 
 
 def algebra(linear, frame, sets):
@@ -117,7 +117,7 @@ def mixed():
 
 
 def test_mixed_missing_values_are_calibrated():
-    """True values among the posterior draws have uniform ranks, for every hidden variable and for the counterfactual."""
+    """True values have uniform ranks among the posterior draws, of a hidden variable and of a counterfactual."""
     scm = pcm.SCM(mixed)
     truth = scm.sample(1500, seed=4)
     hidden = truth.astype(float)

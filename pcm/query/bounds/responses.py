@@ -159,40 +159,48 @@ class Responses:
 
     def cell_words(self, context: int, row: int) -> str:
         """What a row of :meth:`constraints` says, in words."""
-        return self._constraints(context)[2][row]
+        if row == 0:
+            return "the sum to one"
+        outside, cell = divmod(
+            int(self._constraints(context)[2][row - 1]), math.prod(self.law.shape.sizes(self.members))
+        )
+        return self._cell(context, outside, cell)
 
     def law_of_members(self, context: int) -> np.ndarray:
-        """``Q_C`` in a context, ``(*outside, *members)``, NaN where the law is silent."""
-        return self._known(context)[-1]
+        """``Q_C`` in a context, ``(*outside, *members)``, NaN where the law is silent.
+
+        Where it is silent about a cell but knows the members before (a longer cell of a parent value that never
+        occurs), the known cells imply those: they sum to them.
+        """
+        place = self.place(context)
+        product = np.ones(self.law.shape.sizes(self.outside))
+        for upto, member in enumerate(self.members, 1):
+            axes, factor = self.law.factors[member]
+            for name in reversed([name for name in axes if name in place]):
+                factor = factor.take(place[name], axes.index(name))
+                axes = tuple(other for other in axes if other != name)
+            target = (*self.outside, *self.members[:upto])
+            before = product[..., None]
+            product = np.where(before == 0, 0.0, before * aligned(axes, factor, target))
+            product = np.broadcast_to(product, self.law.shape.sizes(target))
+        return product
 
     # -- private -----------------------------------------------------------------------------------------------------
 
-    def _constraints(self, context: int) -> tuple[list[sparse.csr_matrix], list[np.ndarray], list[str]]:
-        known = self._known(context)
-        sizes = self.law.shape.sizes(self.members)
-        matrices, bounds = [sparse.csr_matrix(np.ones((1, self.count)))], [np.ones(1)]
-        words = ["the sum to one"]
+    def _constraints(self, context: int) -> tuple[list[sparse.csr_matrix], list[np.ndarray], np.ndarray]:
         cells = self._responses
-        for upto in range(1, len(self.members) + 1):
-            found = known[upto - 1].reshape(len(cells), -1)  # (outside, cell)
-            keep = ~np.isnan(found) & (cells[:, -1, :1] >= 0)
-            if upto < len(self.members):  # a longer cell implies a shorter one, unless its law is not known
-                following = np.isnan(known[upto]).any(-1).reshape(found.shape)
-                keep &= following
-            if not keep.any():
-                continue
-            width = found.shape[1]
-            codes = np.ravel_multi_index(
-                tuple(np.maximum(cells[:, :upto], 0).transpose(1, 0, 2)), sizes[:upto]
-            )  # (outside, type)
-            rows = (codes + width * np.arange(len(cells))[:, None]).ravel()
-            kinds = np.tile(np.arange(self.count), len(cells))
-            every = sparse.csr_matrix((np.ones(len(rows)), (rows, kinds)), shape=(found.size, self.count))
-            chosen = np.flatnonzero(keep.ravel())
-            matrices.append(every[chosen])
-            bounds.append(found.ravel()[chosen])
-            words += [self._cell(context, int(at) // width, int(at) % width, upto) for at in chosen]
-        return matrices, bounds, words
+        found = self.law_of_members(context).reshape(len(cells), -1)  # (outside, cell)
+        keep = ~np.isnan(found) & (cells[:, -1, :1] >= 0)
+        width = found.shape[1]
+        codes = np.ravel_multi_index(
+            tuple(np.maximum(cells, 0).transpose(1, 0, 2)), self.law.shape.sizes(self.members)
+        )  # (outside, type)
+        rows = (codes + width * np.arange(len(cells))[:, None]).ravel()
+        kinds = np.tile(np.arange(self.count), len(cells))
+        every = sparse.csr_matrix((np.ones(len(rows)), (rows, kinds)), shape=(found.size, self.count))
+        chosen = np.flatnonzero(keep.ravel())
+        one = sparse.csr_matrix(np.ones((1, self.count)))
+        return [one, every[chosen]], [np.ones(1), found.ravel()[chosen]], chosen
 
     @cached_property
     def _responses(self) -> np.ndarray:
@@ -207,23 +215,9 @@ class Responses:
                 values[member] = answer[at, place] = self.ways[member][self.way_of[member], column]
         return answer
 
-    def _known(self, context: int) -> list[np.ndarray]:
-        """``Q`` of each prefix of the members, ``(*outside, *members up to it)``, NaN where the law is silent."""
-        place, found = self.place(context), []
-        product = np.ones(self.law.shape.sizes(self.outside))
-        for upto, member in enumerate(self.members, 1):
-            axes, factor = self.law.factors[member]
-            for name in reversed([name for name in axes if name in place]):
-                factor = factor.take(place[name], axes.index(name))
-                axes = tuple(other for other in axes if other != name)
-            target = (*self.outside, *self.members[:upto])
-            product = product[..., None] * aligned(axes, factor, target)
-            found.append(np.broadcast_to(product, self.law.shape.sizes(target)))
-        return found
-
-    def _cell(self, context: int, outside: int, cell: int, upto: int) -> str:
+    def _cell(self, context: int, outside: int, cell: int) -> str:
         levels, sizes = self.law.shape.levels, self.law.shape.sizes
-        members = self.members[:upto]
+        members = self.members
         at = np.unravel_index(outside, sizes(self.outside)) if self.outside else ()
         given = {**self.place(context), **dict(zip(self.outside, map(int, at), strict=True))}
         codes = np.unravel_index(cell, sizes(members))

@@ -1,0 +1,166 @@
+"""Direct, indirect, path-specific effects and probabilities of causation, against closed forms and enumeration."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+
+import pcm
+
+NOISE = {"t": 1.0, "w": 1.0, "m": 0.7, "y": 0.5}
+
+
+def linear():
+    t = pyro.sample("t", dist.Normal(0.0, 1.0))
+    w = pyro.sample("w", dist.Normal(0.5 * t, 1.0))
+    m = pyro.sample("m", dist.Normal(2.0 * t + 0.7 * w, 0.7))
+    pyro.sample("y", dist.Normal(3.0 * m + t + 1.5 * w, 0.5))
+
+
+@pytest.fixture(scope="module")
+def model():
+    scm = pcm.SCM(linear)
+    return scm, scm.sample(300, seed=0)
+
+
+@pytest.mark.parametrize("with_data", [False, True])
+@pytest.mark.parametrize(
+    ("ask", "truth"),
+    [
+        (lambda s, o: pcm.cde(s, "t", "y", mediators={"m": 0.3}, **o), 1 + 0.5 * 1.5),
+        (lambda s, o: pcm.cde(s, "t", "y", mediators={"m": 0.3, "w": -1.0}, **o), 1.0),
+        (lambda s, o: pcm.nde(s, "t", "y", **o), 1.0),
+        (lambda s, o: pcm.nie(s, "t", "y", **o), 3 * (2 + 0.35) + 0.75),
+        (lambda s, o: pcm.nde(s, "t", "y", mediators=["m"], **o), 1.75),
+        (lambda s, o: pcm.nie(s, "t", "y", mediators=["w"], **o), 0.5 * (1.5 + 2.1)),
+        (lambda s, o: pcm.path_effect(s, "t", "y", paths=["t -> y"], **o), 1.0),
+        (lambda s, o: pcm.path_effect(s, "t", "y", paths=["t → m → y"], **o), 6.0),
+        (lambda s, o: pcm.path_effect(s, "t", "y", paths=["t -> w -> m -> y"], **o), 0.5 * 0.7 * 3),
+        (lambda s, o: pcm.path_effect(s, "t", "y", paths=["t -> w -> y", "t -> y"], **o), 1.75),
+    ],
+)
+def test_linear_effects_are_products_of_coefficients(model, ask, truth, with_data):
+    scm, frame = model
+    options = {"treated": 2.0, "control": 0.5, "seed": 0, "units": 50, "data": frame if with_data else None}
+    assert abs(float(ask(scm, options)) - 1.5 * truth) <= 1e-12
+
+
+def test_path_effects_of_all_paths_add_up_to_the_total_effect(model):
+    scm, frame = model
+    every = ["t -> y", "t -> w -> y", "t -> m -> y", "t -> w -> m -> y"]
+    total = float(pcm.ate(scm, "t", "y", data=frame))
+    assert abs(float(pcm.path_effect(scm, "t", "y", paths=every, data=frame)) - total) <= 1e-12
+    assert abs(sum(float(pcm.path_effect(scm, "t", "y", paths=[p], data=frame)) for p in every) - total) <= 1e-12
+
+
+def test_a_recanting_witness_is_named_and_only_where_there_is_one(model):
+    scm, frame = model
+    found = pcm.path_effect(scm, "t", "y", paths=["t -> w -> y"], data=frame)
+    assert any("recanting witness: w" in note for note in found.account.notes)
+    assert "model-dependent" in found.account.identification
+    clean = pcm.path_effect(scm, "t", "y", paths=["t -> m -> y"], data=frame)
+    assert not any("recanting" in note for note in clean.account.notes)
+
+
+def outcome(t, m):
+    return 0.1 + 0.3 * m + 0.2 * t + 0.3 * m * t
+
+
+def binary():
+    t = pyro.sample("t", dist.Bernoulli(0.5))
+    m = pyro.sample("m", dist.Bernoulli(0.2 + 0.5 * t))
+    pyro.sample("y", dist.Bernoulli(outcome(t, m)))
+
+
+def test_discrete_mediation_is_the_mediation_formula():
+    """Pearl's mediation formula; fresh and given units, within five standard errors."""
+    scm = pcm.SCM(binary)
+    direct = sum(p * (outcome(1, m) - outcome(0, m)) for m, p in ((0, 0.8), (1, 0.2)))
+    indirect = 0.5 * (outcome(0, 1) - outcome(0, 0))
+    for effect, truth in ((pcm.nde, direct), (pcm.nie, indirect)):
+        fresh = effect(scm, "t", "y", seed=0, units=40_000)
+        assert abs(float(fresh) - truth) <= 5 * fresh.standard_error
+        given = effect(scm, "t", "y", data=scm.sample(4_000, seed=1), seed=2)
+        assert abs(float(given) - truth) <= 5 * 0.5 / np.sqrt(4_000)
+
+
+def test_berkeley_admissions_direction():
+    """Bickel, Hammel & O'Connell 1975, six departments: women are admitted less overall, not within departments."""
+    applied = {"male": [825, 560, 325, 417, 191, 373], "female": [108, 25, 593, 375, 393, 341]}
+    admitted = {"male": [512, 353, 120, 138, 53, 22], "female": [89, 17, 202, 131, 94, 24]}
+    men, women = (np.array(applied[sex], dtype=float) for sex in ("male", "female"))
+    rates = np.array([admitted["male"], admitted["female"]]) / np.array([men, women])
+    shares = torch.tensor(np.array([men / men.sum(), women / women.sum()]))
+    table = torch.tensor(rates)
+
+    def berkeley():
+        female = pyro.sample("female", dist.Bernoulli(0.405))
+        dept = pyro.sample("dept", dist.Categorical(shares[female.long()]))
+        pyro.sample("admitted", dist.Bernoulli(table[female.long(), dept]))
+
+    scm = pcm.SCM(berkeley)
+    total = (women / women.sum() * rates[1]).sum() - (men / men.sum() * rates[0]).sum()
+    direct = (men / men.sum() * (rates[1] - rates[0])).sum()
+    reverse = (women / women.sum() * (rates[0] - rates[1])).sum()
+    assert (round(total, 5), round(direct, 5)) == (-0.14165, 0.07097)
+    options = {"seed": 0, "units": 200_000}
+    assert abs(float(pcm.ate(scm, "female", "admitted", **options)) - total) <= 3e-3
+    assert abs(float(pcm.nde(scm, "female", "admitted", **options)) - direct) <= 3e-3
+    back = pcm.nde(scm, "female", "admitted", treated=0, control=1, **options)
+    assert abs(float(back) - reverse) <= 3e-3
+
+
+def test_probabilities_of_causation_are_the_monotone_closed_forms():
+    scm = pcm.SCM(binary)
+    frame = pd.DataFrame(list(itertools.product([0.0, 1.0], repeat=3)), columns=["t", "m", "y"])
+    full = scm.counterfactual(frame, worlds={"on": {"t": 1.0}, "off": {"t": 0.0}})
+    necessary = frame["t"].eq(1) & frame["y"].eq(1)
+    sufficient = frame["t"].eq(0) & frame["y"].eq(0)
+    pn = pcm.probability_of_necessity(scm, "t", "y", data=frame, per_unit=True)
+    assert np.allclose(pn.mean, 1 - full.probability("y", 1, "off")[necessary], atol=1e-12)
+    ps = pcm.probability_of_sufficiency(scm, "t", "y", data=frame, per_unit=True)
+    assert np.allclose(ps.mean, full.probability("y", 1, "on")[sufficient], atol=1e-12)
+    weights = np.exp(scm.log_prob(frame))
+    pns = weights[necessary] @ np.asarray(pn.mean) + weights[sufficient] @ np.asarray(ps.mean)
+    found = pcm.probability_of_necessity_and_sufficiency(scm, "t", "y", seed=0, units=40_000)
+    assert abs(float(found) - pns) <= 5 * found.standard_error
+    bound = pcm.bounds(scm, "PNS(t, y)")
+    assert bound.low - 1e-9 <= pns <= bound.high + 1e-9
+
+
+@pytest.mark.parametrize(
+    ("ask", "words"),
+    [
+        (lambda s: pcm.path_effect(s, "t", "y", paths=["t -> z -> y"]), "'z'"),
+        (lambda s: pcm.path_effect(s, "t", "y", paths=["t -> m"]), "does not lead"),
+        (lambda s: pcm.path_effect(s, "t", "y", paths="t -> y"), "list"),
+        (lambda s: pcm.path_effect(s, "t", "y", paths=["t -> m -> w -> y"]), "no edge"),
+        (lambda s: pcm.nde(s, "t", "y", mediators=["y"]), "no mediator"),
+        (lambda s: pcm.nie(s, "t", "y", mediators=["q"]), "'q'"),
+        (lambda s: pcm.cde(s, "t", "y", mediators={}), "mediator"),
+        (lambda s: pcm.cde(s, "t", "y", mediators={"t": 1.0}), "neither"),
+        (lambda s: pcm.probability_of_necessity(s, "t", "y"), "continuous"),
+    ],
+)
+def test_bad_questions_are_refused_by_name(model, ask, words):
+    with pytest.raises(pcm.PCMError, match=words):
+        ask(model[0])
+
+
+def test_paths_whose_edges_make_up_another_path_are_refused():
+    def kite():
+        t = pyro.sample("t", dist.Normal(0.0, 1.0))
+        a = pyro.sample("a", dist.Normal(t, 1.0))
+        b = pyro.sample("b", dist.Normal(t, 1.0))
+        c = pyro.sample("c", dist.Normal(a + b, 1.0))
+        d = pyro.sample("d", dist.Normal(c, 1.0))
+        pyro.sample("y", dist.Normal(c + d, 1.0))
+
+    with pytest.raises(pcm.PCMError, match="also make up"):
+        pcm.path_effect(pcm.SCM(kite), "t", "y", paths=["t -> a -> c -> y", "t -> b -> c -> d -> y"])

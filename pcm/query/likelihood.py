@@ -19,6 +19,7 @@ from torch import Tensor
 
 from pcm.errors import FitError
 from pcm.infer import Target
+from pcm.infer.latent import Space
 from pcm.program import is_deterministic
 from pcm.query.evidence import check_evidence, read_units
 from pcm.query.model import Model, check_draws
@@ -81,12 +82,14 @@ def _term(msg: Any, fn: Any, value: Tensor) -> Tensor:
 def target_of(model: Model, data: Any) -> tuple[Target, dict[str, Tensor]]:
     """What inference needs of a program and data: ``log p(parameters) + log p(data | parameters)``.
 
-    Sites whose distribution depends on no parameter are evaluated once.
+    Sites whose distribution depends on no parameter are evaluated once. Missing cells are integrated out, unit by
+    unit: a site that nothing observed depends on drops out, finite discrete ones are summed over.
 
     Raises
     ------
     FitError
-        Where there is nothing to fit, or an edge intervention is in force.
+        Where there is nothing to fit, an edge intervention is in force, or a continuous site is missing above observed
+        ones.
     """
     program, structure = model.program, model.structure
     trainable = program.trainable
@@ -98,30 +101,63 @@ def target_of(model: Model, data: Any) -> tuple[Target, dict[str, Tensor]]:
     plan = WorldPlan(structure, model.interventions)
     if plan.edges:
         raise FitError("fit() under an edge intervention is not supported: fit the program as it is, then intervene.")
-    found = read_units(model, data, what="data", partial=False)
+    found = read_units(model, data, what="data")
     values, index = found.values, found.index
     model = replace(model, interventions=align(model.interventions, index))
     plan, units = WorldPlan(structure, model.interventions), len(index)
     with program.sealed(grad=True):
         start = _start(model)
-        known = check_evidence(model, values, index, {**start, **model.given}).values
+        first = {**start, **model.given}
+        space = Space(program, plan, values, found.missing, units) if found.missing else None
+        if space is not None:
+            values = {**values, **_filled(space, first)}
+        known = check_evidence(model, values, index, first).values
         leaves = {name: value.clone().requires_grad_() for name, value in start.items()}
         for leaf in trainable.values():
             leaf.requires_grad_(True)
         fixed = _Terms(model, known, units, plan, skip=frozenset())
         fixed.total(leaves)
         skip = frozenset(name for name, term in fixed.found.items() if not term.requires_grad)
-        constant = sum((fixed.found[name].detach() for name in skip), torch.zeros(()))
+        if space is not None:  # the units' terms come from the sum over what is missing
+            skip = frozenset(structure.stochastic)
+        constant = sum((fixed.found[name].detach() for name in skip if space is None), torch.zeros(()))
     terms = _Terms(model, known, units, plan, skip)
 
     def log_density(parameters: dict[str, Tensor]) -> Tensor:
         with program.sealed(grad=torch.is_grad_enabled()):
-            return terms.total(parameters) + constant
+            total = terms.total(parameters) + constant
+            return total if space is None else total + _summed(space, {**model.given, **parameters})
 
     supports = {name: structure.parameters[name].support for name in model.free}
     dims: dict[str, tuple[str, ...]] = {}
     target = Target(log_density, supports, start, trainable=trainable, dims=dims, units=units)
     return target, values
+
+
+def _filled(space: Space, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Some values of what is missing, to check the program with."""
+    if space.width:
+        name = next(iter(space.slots))
+        count = int(space.inferred[name].sum())
+        raise FitError(
+            f"'{name}' is missing for {count} of {space.units} units that have values below it; "
+            "integrating a continuous site out of a fit is not supported. Drop these rows, or model it as a finite variable.",
+            site=name,
+            rows=space.inferred[name].nonzero().flatten().tolist()[:5],
+        )
+    sites = space.sites
+    uniform = {n: torch.full((*sites[n].inner, space.units, *sites[n].noise), 0.5) for n in space.barren}
+    return space.complete(parameters, torch.zeros(space.units, 0), space.configurations[0], uniform)
+
+
+def _summed(space: Space, parameters: Mapping[str, Tensor]) -> Tensor:
+    """``Σ_units log Σ_configurations p(observed, configuration | parameters)``."""
+    empty = torch.zeros(space.units, 0)
+    each = [space.log_joint(parameters, empty, codes) for codes in space.configurations]
+    if len(each) == 1:
+        return each[0].sum()
+    counted = torch.where(space.counted, 0.0, -torch.inf)
+    return (torch.stack(each) + counted).logsumexp(0).sum()
 
 
 class _Terms:

@@ -19,6 +19,7 @@ from chirho.indexed.ops import IndexSet, gather
 from chirho.interventional import handlers as chirho_do
 from chirho.observational import handlers as chirho_see
 from dowhy import gcm
+from dowhy.gcm.causal_mechanisms import InvertibleFunctionalCausalModel
 from dowhy.gcm.equation_parser import create_causal_model_from_equations
 from pyro import poutine
 from pyro.infer import SVI, Trace_ELBO
@@ -263,7 +264,7 @@ def _() -> Any:
     return discrete(referral(pyro, dist), "site", "plan", {"site": [0.0] * 3, "plan": ["0", "1", "2"]}, 1.0)
 
 
-class Quantiles(gcm.InvertibleFunctionalCausalModel):
+class Quantiles(InvertibleFunctionalCausalModel):
     """A mechanism for DoWhy whose noise is the quantile of a scipy distribution."""
 
     def __init__(self, law_of: Any) -> None:

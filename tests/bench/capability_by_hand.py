@@ -46,6 +46,7 @@ from tests.bench.capability_cells import (
     kept,
     look_for,
     mixing,
+    planned,
     plated,
     referral,
     response,
@@ -132,7 +133,7 @@ def _() -> Any:
 
 @cell("categorical", "Pyro", both_sides, gumbel_max, counted=True)
 def _() -> Any:
-    seen = {"site": torch.zeros(3), "plan": torch.arange(3.0)}
+    seen = {"site": torch.zeros(3), "plan": torch.arange(3)}
     past, now = both_sides(plated(referral(pyro, dist), 3), seen, {"site": torch.tensor(1.0)})
     before, after = past["plan"]["fn"].probs, now["plan"]["fn"].probs.expand(3, 3)
     return shares([gumbel_max(before[code], code, after[code]) for code in range(3)])
@@ -145,7 +146,7 @@ def _() -> Any:
     return replay(plated(skewed(pyro, dist), 1), same(LOT, 1), world, pull, push)[1]["y"]["value"]
 
 
-@cell("posterior", "Pyro", laplace, replay, pull_residual, push_residual, counted=True)
+@cell("posterior", "Pyro", laplace, pull_residual, push_residual, counted=True)
 def _() -> Any:
     program, found = response(pyro, dist), []
     guide = laplace(poutine.condition(lambda: program(60), {k: torch.tensor(v) for k, v in TRIAL.items()}))
@@ -171,10 +172,25 @@ def _() -> Any:
     return np.stack([found.mean(0), found.std(0)])
 
 
-@cell("cells", "Pyro")
+@cell("cells", "Pyro", laplace, replay, pull_residual, push_residual, counted=True)
 def _() -> Any:
-    seen = {name: torch.tensor(value) for name, value in SPARSE.items()}
-    return replay(plated(MODEL, 3), seen, {"H": torch.tensor(2.0)}, pull_residual, push_residual)[1]["Y"]["value"]
+    seen, found = {name: torch.tensor(value) for name, value in SPARSE.items()}, []
+
+    def filled() -> Any:
+        def see(name: str, fn: Any) -> Any:
+            return pyro.sample(name, fn.expand([3]), obs=seen[name].nan_to_num(), obs_mask=~seen[name].isnan())
+
+        with pyro.plate("units", 3):
+            x = see("X", dist.Normal(0.0, 1.0))
+            h = see("H", dist.Normal(0.5 * x, 1.0))
+            return {"X": x, "H": h, "Y": see("Y", dist.Normal(0.7 * x + 0.4 * h, 1.0))}
+
+    guide = laplace(filled)
+    for _ in range(5 * DRAWS):
+        whole = {name: value.detach() for name, value in poutine.condition(filled, guide())().items()}
+        now = replay(plated(MODEL, 3), whole, {"H": torch.tensor(2.0)}, pull_residual, push_residual)[1]
+        found.append(now["Y"]["value"])
+    return torch.stack(found).mean(0)
 
 
 def outcome(program: Any, world: Any) -> Any:
@@ -202,7 +218,7 @@ def _() -> Any:
 
 @cell("policy", "Pyro", Policy)
 def _() -> Any:
-    with Policy("H", lambda seen: 2.0 * (seen["X"] > 1)):
+    with Policy("H", lambda seen: 8.0 * (seen["X"] > 1)):
         return outcome(MODEL, {}).mean()
 
 
@@ -211,14 +227,23 @@ def _() -> Any:
     return slope(outcome(MODEL, {"H": torch.linspace(-2, 2, MANY)}))
 
 
-@cell("stochastic", "Pyro")
+@cell("stochastic", "Pyro", counted=True)
 def _() -> Any:
-    return outcome(MODEL, {"H": dist.Normal(1.0, 2.0)}).var()
+    return outcome(MODEL, {"H": dist.Normal(1.0, 2.0).sample((MANY,))}).var()
 
 
-@cell("edge", "Pyro")
+def rewritten(ppl: Any, law: Any) -> Any:
+    def program() -> None:
+        x = ppl.sample("X", law.Normal(0.0, 1.0))
+        h = ppl.sample("H", law.Normal(0.5 * x, 1.0))
+        ppl.sample("Y", law.Normal(0.7 * 5.0 + 0.4 * h, 1.0))
+
+    return program
+
+
+@cell("edge", "Pyro", rewritten)
 def _() -> Any:
-    return outcome(MODEL, {("X", "Y"): torch.tensor(5.0)}).mean()
+    return outcome(rewritten(pyro, dist), {}).mean()
 
 
 @cell("misspelt", "Pyro")
@@ -245,21 +270,25 @@ def relations(found: Any) -> set[str]:
     return {f"{a} → {b}" for b, parents in found["sample_sample"].items() for a in parents}
 
 
+@cell("graph", "ChiRho", note="by Pyro")
 @cell("graph", "Pyro")
 def _() -> Any:
     return relations(get_model_relations(MODEL))
 
 
+@cell("slices", "ChiRho", note="by Pyro")
 @cell("slices", "Pyro")
 def _() -> Any:
     return relations(get_model_relations(sliced))
 
 
-@cell("labels", "Pyro")
+@cell("labels", "Pyro", counted=True)
 def _() -> Any:
-    return poutine.do(plated(referral(pyro, dist), 5), data={"plan": "full"})()
+    codes = {"none": 0, "basic": 1, "full": 2}
+    return [outcome(planned(pyro, dist), {"plan": torch.tensor(codes[label])}).mean() for label in ("none", "full")]
 
 
+@cell("store", "ChiRho", note="of Pyro's")
 @cell("store", "Pyro")
 def _() -> Any:
     store = pyro.get_param_store()
@@ -346,7 +375,8 @@ def _() -> Any:
     def answer(value: Any) -> Any:
         model = handlers.substitute(lambda: program(1), {"slope": value, "response": jnp.ones(1)})
         past = handlers.trace(handlers.substitute(model, {"dose": jnp.array([0.5])})).get_trace()["response"]
-        now = handlers.trace(handlers.do(model, {"dose": jnp.array([2.0])})).get_trace()["response"]
+        acted = handlers.seed(handlers.do(model, {"dose": jnp.array([2.0])}), 0)
+        now = handlers.trace(acted).get_trace()["response"]
         return push_residual(now["fn"], pull_residual(past["fn"], past["value"]))
 
     return np.quantile(jax.vmap(answer)(drawn), [0.05, 0.95])
@@ -370,9 +400,24 @@ def _() -> Any:
     return np.stack([found.mean(0), found.std(0)])
 
 
-@cell("cells", "NumPyro")
+@cell("cells", "NumPyro", laplace_jax, replay_jax, pull_residual, push_residual, counted=True)
 def _() -> Any:
-    return replay_jax(TWIN, arrays(SPARSE), {"H": 2.0}, pull_residual, push_residual)[1]["Y"]["value"]
+    seen = arrays(SPARSE)
+
+    def filled() -> Any:
+        def see(name: str, fn: Any) -> Any:
+            return numpyro.sample(name, fn, obs=jnp.nan_to_num(seen[name]), obs_mask=~jnp.isnan(seen[name]))
+
+        with numpyro.plate("units", 3):
+            x = see("X", law.Normal(0.0, 1.0))
+            h = see("H", law.Normal(0.5 * x, 1.0))
+            return {"X": x, "H": h, "Y": see("Y", law.Normal(0.7 * x + 0.4 * h, 1.0))}
+
+    def answer(unseen: Any) -> Any:
+        whole = handlers.substitute(filled, unseen)()
+        return replay_jax(TWIN, whole, {"H": 2.0}, pull_residual, push_residual)[1]["Y"]["value"]
+
+    return jax.vmap(answer)(laplace_jax(filled)).mean(0)
 
 
 class PolicyJax(numpyro.primitives.Messenger):
@@ -396,7 +441,7 @@ def _() -> Any:
 
 @cell("policy", "NumPyro", PolicyJax)
 def _() -> Any:
-    with PolicyJax("H", lambda seen: 2.0 * (seen["X"] > 1)):
+    with PolicyJax("H", lambda seen: 8.0 * (seen["X"] > 1)):
         return outcome_jax(TWIN, {}).mean()
 
 
@@ -405,14 +450,14 @@ def _() -> Any:
     return slope(outcome_jax(TWIN, {"H": jnp.linspace(-2, 2, MANY)}))
 
 
-@cell("stochastic", "NumPyro")
+@cell("stochastic", "NumPyro", counted=True)
 def _() -> Any:
-    return outcome_jax(TWIN, {"H": law.Normal(1.0, 2.0)}).var()
+    return outcome_jax(TWIN, {"H": law.Normal(1.0, 2.0).sample(jax.random.PRNGKey(0), (MANY,))}).var()
 
 
-@cell("edge", "NumPyro")
+@cell("edge", "NumPyro", rewritten)
 def _() -> Any:
-    return outcome_jax(TWIN, {("X", "Y"): 5.0}).mean()
+    return outcome_jax(rewritten(numpyro, law), {}).mean()
 
 
 @cell("misspelt", "NumPyro")
@@ -461,10 +506,10 @@ def _() -> Any:
     return relations(numpyro_inspect.get_model_relations(program))
 
 
-@cell("labels", "NumPyro")
+@cell("labels", "NumPyro", counted=True)
 def _() -> Any:
-    program = referral(numpyro, law, jnp.array, jnp.where)
-    return handlers.seed(handlers.substitute(program, data={"site": jnp.zeros(3), "plan": "full"}), 0)()
+    codes = {"none": 0, "basic": 1, "full": 2}
+    return [outcome_jax(planned(numpyro, law, jnp.array), {"plan": codes[label]}).mean() for label in ("none", "full")]
 
 
 @cell("store", "NumPyro")

@@ -100,6 +100,14 @@ def referral(ppl: Any, law: Any, array: Any = torch.tensor, where: Any = torch.w
     return program
 
 
+def planned(ppl: Any, law: Any, array: Any = torch.tensor) -> Callable[[], Any]:
+    def program() -> None:
+        plan = ppl.sample("plan", law.Categorical(array(HERE)))
+        ppl.sample("Y", law.Normal(1.0 + plan, 1.0))
+
+    return program
+
+
 def skewed(ppl: Any, law: Any, exp: Any = torch.exp) -> Callable[[], Any]:
     def program() -> None:
         x = ppl.sample("x", law.Normal(0.0, 1.0))
@@ -216,7 +224,7 @@ def _() -> Any:
 
 @cell("policy", "pcm")
 def _() -> Any:
-    return pcm.SCM(MODEL).do(H=lambda X: 2.0 * (X > 1)).sample(MANY, seed=0)["Y"].mean()
+    return pcm.SCM(MODEL).do(H=lambda X: 8.0 * (X > 1)).sample(MANY, seed=0)["Y"].mean()
 
 
 @cell("per unit", "pcm")
@@ -266,13 +274,10 @@ def _() -> Any:
 
 @cell("labels", "pcm")
 def _() -> Any:
-    def program() -> None:
-        plan = pyro.sample("plan", dist.Categorical(torch.tensor([0.5, 0.3, 0.2])))
-        pyro.sample("y", dist.Normal(1.0 + plan, 1.0))
-
-    model = pcm.SCM(program, categories={"plan": ["none", "basic", "full"]})
-    assert set(model.sample(100, seed=0)["plan"]) == {"none", "basic", "full"}
-    return [model.do(plan=plan).sample(MANY, seed=0)["y"].mean() for plan in ("none", "full")]
+    model = pcm.SCM(planned(pyro, dist), categories={"plan": ["none", "basic", "full"]})
+    worlds = [model.do(plan=label).sample(MANY, seed=0) for label in ("none", "full")]
+    assert [world["plan"].iloc[0] for world in worlds] == ["none", "full"]
+    return [world["Y"].mean() for world in worlds]
 
 
 @cell("store", "pcm")
@@ -314,4 +319,4 @@ def look_for(package: str, pattern: str) -> None:
     """Raise :class:`Nothing` unless the loaded modules of a package have a public name like that."""
     modules = [module for name, module in list(sys.modules.items()) if name == package or name.startswith(f"{package}.")]
     names = {name for module in modules for name in vars(module) if re.search(pattern, name)}
-    raise Nothing("no such call" if not names else f"found {sorted(names)}: ask it")
+    raise Nothing("nothing to call" if not names else f"found {sorted(names)}: ask it")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import networkx as nx
 import numpy as np
 import pandas as pd
 import pyro
@@ -45,6 +46,7 @@ from tests.bench.capability_cells import (
     frame,
     look_for,
     mixing,
+    planned,
     plated,
     referral,
     response,
@@ -92,7 +94,7 @@ def _() -> Any:
 
 @cell("categorical", "ChiRho")
 def _() -> Any:
-    seen = {"site": torch.zeros(3 * SAME), "plan": torch.arange(3.0).repeat_interleave(SAME)}
+    seen = {"site": torch.zeros(3 * SAME), "plan": torch.arange(3).repeat_interleave(SAME)}
     found = split(referral(pyro, dist), {"site": torch.tensor(1.0)}, seen, "plan", 3 * SAME)
     return shares(found.reshape(3, SAME))
 
@@ -152,7 +154,7 @@ def _() -> Any:
 
 @cell("policy", "ChiRho")
 def _() -> Any:
-    return split(MODEL, {"H": lambda x: 2.0 * (x > 1)}, {}, "Y", MANY).mean()
+    return split(MODEL, {"H": lambda x: 8.0 * (x > 1)}, {}, "Y", MANY).mean()
 
 
 @cell("per unit", "ChiRho")
@@ -194,25 +196,9 @@ def _() -> Any:
     return split(mixing, {"X": torch.tensor(2.0)}, {}, "H", 5)
 
 
-@cell("graph", "ChiRho")
-def _() -> Any:
-    look_for("chirho", r"^(get_)?(graph|dependenc|model_relations)")
-
-
-@cell("slices", "ChiRho")
-def _() -> Any:
-    look_for("chirho", r"^(get_)?(graph|dependenc|model_relations)")
-
-
 @cell("labels", "ChiRho")
 def _() -> Any:
-    with chirho_do.do(actions={"plan": "full"}):
-        return plated(referral(pyro, dist), 5)()
-
-
-@cell("store", "ChiRho")
-def _() -> Any:
-    look_for("chirho", r"^(save|load|store|dump)")
+    return [split(planned(pyro, dist), {"plan": label}, {}, "Y", MANY).mean() for label in ("none", "full")]
 
 
 @cell("account", "ChiRho")
@@ -246,7 +232,7 @@ def discrete(program: Callable[[], Any], parent: str, child: str, parents: dict[
     """DoWhy's classifier as the mechanism, fitted to the program's own data, asked for a unit."""
     nodes: Any = poutine.trace(plated(program, 2_000)).get_trace().nodes
     table = pd.DataFrame({parent: nodes[parent]["value"].numpy(), child: nodes[child]["value"].numpy().astype(str)})
-    model = gcm.InvertibleStructuralCausalModel([(parent, child)])
+    model = gcm.InvertibleStructuralCausalModel(nx.DiGraph([(parent, child)]))
     model.set_causal_mechanism(parent, gcm.EmpiricalDistribution())
     model.set_causal_mechanism(child, gcm.ClassifierFCM(gcm.ml.create_logistic_regression_classifier()))
     gcm.fit(model, table)
@@ -287,7 +273,7 @@ class Quantiles(InvertibleFunctionalCausalModel):
 
 @cell("skewed", "DoWhy gcm", Quantiles)
 def _() -> Any:
-    model = gcm.InvertibleStructuralCausalModel([("x", "g"), ("g", "y")])
+    model = gcm.InvertibleStructuralCausalModel(nx.DiGraph([("x", "g"), ("g", "y")]))
     model.set_causal_mechanism("x", gcm.ScipyDistribution(stats.norm))
     model.set_causal_mechanism("g", Quantiles(lambda x: stats.gamma(np.exp(0.5 * x))))
     model.set_causal_mechanism("y", Quantiles(lambda g: stats.t(3, g, 1 + g)))
@@ -296,7 +282,7 @@ def _() -> Any:
 
 @cell("posterior", "DoWhy gcm", note="bootstrapped refits")
 def _() -> Any:
-    model = gcm.InvertibleStructuralCausalModel([("dose", "response")])
+    model = gcm.InvertibleStructuralCausalModel(nx.DiGraph([("dose", "response")]))
     model.set_causal_mechanism("dose", gcm.EmpiricalDistribution())
     model.set_causal_mechanism("response", gcm.AdditiveNoiseModel(gcm.ml.create_linear_regressor()))
     unit = frame({"dose": 0.5, "response": 1.0})
@@ -336,7 +322,7 @@ def _() -> Any:
 
 @cell("policy", "DoWhy gcm")
 def _() -> Any:
-    return do_gcm({"H": lambda x: 2.0 * (x > 1)}).mean()
+    return do_gcm({"H": lambda x: 8.0 * (x > 1)}).mean()
 
 
 @cell("per unit", "DoWhy gcm", counted=True)
@@ -390,7 +376,7 @@ def _() -> Any:
 
 def do_gcm_labels(table: pd.DataFrame, parent: str, child: str, label: str) -> Any:
     """Mean of the child had the parent been a label; mechanisms fitted to the table."""
-    model = gcm.StructuralCausalModel([(parent, child)])
+    model = gcm.StructuralCausalModel(nx.DiGraph([(parent, child)]))
     model.set_causal_mechanism(parent, gcm.EmpiricalDistribution())
     model.set_causal_mechanism(child, gcm.AdditiveNoiseModel(gcm.ml.create_linear_regressor()))
     gcm.fit(model, table)

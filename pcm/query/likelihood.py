@@ -141,7 +141,7 @@ def _filled(space: Space, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]
         count = int(space.inferred[name].sum())
         raise FitError(
             f"'{name}' is missing for {count} of {space.units} units that have values below it; "
-            "integrating a continuous site out of a fit is not supported. Drop these rows, or model it as a finite variable.",
+            "a fit cannot integrate a continuous site out. Drop these rows, or make it a finite variable.",
             site=name,
             rows=space.inferred[name].nonzero().flatten().tolist()[:5],
         )

@@ -178,7 +178,10 @@ def _() -> Any:
 
     def filled() -> Any:
         def see(name: str, fn: Any) -> Any:
-            return pyro.sample(name, fn.expand([3]), obs=seen[name].nan_to_num(), obs_mask=~seen[name].isnan())
+            guess, here = pyro.sample(f"unseen {name}", fn), ~seen[name].isnan()
+            with poutine.mask(mask=here):
+                pyro.sample(name, fn, obs=seen[name].nan_to_num())
+            return torch.where(here, seen[name], guess)
 
         with pyro.plate("units", 3):
             x = see("X", dist.Normal(0.0, 1.0))
@@ -270,13 +273,13 @@ def relations(found: Any) -> set[str]:
     return {f"{a} → {b}" for b, parents in found["sample_sample"].items() for a in parents}
 
 
-@cell("graph", "ChiRho", note="by Pyro")
+@cell("graph", "ChiRho", note="(by Pyro)")
 @cell("graph", "Pyro")
 def _() -> Any:
     return relations(get_model_relations(MODEL))
 
 
-@cell("slices", "ChiRho", note="by Pyro")
+@cell("slices", "ChiRho", note="(by Pyro)")
 @cell("slices", "Pyro")
 def _() -> Any:
     return relations(get_model_relations(sliced))
@@ -288,7 +291,7 @@ def _() -> Any:
     return [outcome(planned(pyro, dist), {"plan": torch.tensor(codes[label])}).mean() for label in ("none", "full")]
 
 
-@cell("store", "ChiRho", note="of Pyro's")
+@cell("store", "ChiRho", note="(Pyro's)")
 @cell("store", "Pyro")
 def _() -> Any:
     store = pyro.get_param_store()

@@ -76,7 +76,7 @@ def _() -> Any:
     return split(MODEL, {"H": torch.tensor(2.0)}, same(JOE), "Y", SAME)
 
 
-@cell("normal", "ChiRho", note="where Y is written as a TransformedDistribution")
+@cell("normal", "ChiRho", note="as a `TransformedDistribution`")
 def _() -> Any:
     def program() -> None:
         x = pyro.sample("X", dist.Normal(0.0, 1.0))
@@ -277,14 +277,16 @@ def _() -> Any:
     model.set_causal_mechanism("x", gcm.ScipyDistribution(stats.norm))
     model.set_causal_mechanism("g", Quantiles(lambda x: stats.gamma(np.exp(0.5 * x))))
     model.set_causal_mechanism("y", Quantiles(lambda g: stats.t(3, g, 1 + g)))
+    gcm.fit(model, frame(LOT))  # nothing to learn, but DoWhy refuses a model that was not fitted
     return gcm.counterfactual_samples(model, {"x": lambda _: -1.0}, observed_data=frame(LOT))["y"]
 
 
-@cell("posterior", "DoWhy gcm", note="bootstrapped refits")
+@cell("posterior", "DoWhy gcm", note="(bootstrapped refits)")
 def _() -> Any:
     model = gcm.InvertibleStructuralCausalModel(nx.DiGraph([("dose", "response")]))
     model.set_causal_mechanism("dose", gcm.EmpiricalDistribution())
-    model.set_causal_mechanism("response", gcm.AdditiveNoiseModel(gcm.ml.create_linear_regressor()))
+    linear = gcm.ml.create_linear_regressor(fit_intercept=False)
+    model.set_causal_mechanism("response", gcm.AdditiveNoiseModel(linear))
     unit = frame({"dose": 0.5, "response": 1.0})
     ask = gcm.fit_and_compute(
         lambda made, **given: {"response": gcm.counterfactual_samples(made, **given)["response"].iloc[0]},

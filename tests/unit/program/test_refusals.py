@@ -201,7 +201,7 @@ def default_number(n=100):
         (print, "no pyro.sample statement"),
         (dict, "dict"),
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", None) or str(value),
 )
 def test_what_is_no_program_at_all(program, words):
     with pytest.raises(ProgramError) as caught:

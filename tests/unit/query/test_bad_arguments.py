@@ -54,7 +54,7 @@ def frame(scm):
         ({"dtype": torch.float16}, ProgramError, "float16"),
         ({"dtype": "double"}, ProgramError, "double"),
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", None) or str(value),
 )
 def test_options_of_a_model_are_refused(options, error, words):
     refused(error, words, lambda: pcm.SCM(clinic, **options))
@@ -65,7 +65,9 @@ def test_a_number_of_units_that_is_none(scm, n):
     refused(ArgumentError, "units" if n is None else repr(n), lambda: scm.sample(n))
 
 
-@pytest.mark.parametrize("seed", [1.5, "a", [1], float("nan")], ids=str)
+@pytest.mark.parametrize(
+    "seed", [1.5, "a", [1], float("nan")], ids=lambda value: getattr(value, "__name__", None) or str(value)
+)
 def test_a_seed_that_is_none(scm, frame, seed):
     for call in (
         lambda: scm.sample(3, seed=seed),

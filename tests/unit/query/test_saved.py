@@ -103,7 +103,7 @@ def test_interventions_given_values_and_unfitted_models_come_back(tmp_path):
 @pytest.mark.parametrize(
     "labels",
     [["a", "b"], [True, False], [1.5, 2.5], [10, 20], [np.int64(1), np.int64(0)], [("a", 1), ("b", 2)]],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", None) or str(value),
 )
 def test_labels_come_back_or_are_refused_when_saved(labels, tmp_path):
     try:
@@ -118,7 +118,7 @@ def test_labels_come_back_or_are_refused_when_saved(labels, tmp_path):
 @pytest.mark.parametrize(
     ("program", "culprit"),
     [(other_family, "y"), (other_shape, "b"), (Net(), "plan"), (3, "3"), (None, "None")],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", None) or str(value),
 )
 def test_another_program_is_refused_with_what_differs(fitted, tmp_path, program, culprit):
     fitted[0].save(tmp_path / "m.pcm")

@@ -9,8 +9,8 @@ its noise), so that h given the unit's evidence is Gaussian with
 
     precision = 1 + Σ b² / s²        mean = Σ b r / s²  /  precision
 
-Setting the hidden cause to h′ moves the outcome by its total effect times h′ − h, and the answer's spread is that effect
-times the spread of h. Setting ``X`` moves ``Y`` by 1.2 a unit whatever is hidden.
+Setting the hidden cause to h′ moves the outcome by its total effect times h′ − h, so the answer spreads as h does, times
+that effect. Setting ``X`` moves ``Y`` by 1.2 a unit whatever is hidden.
 
 References
 ----------
@@ -20,8 +20,8 @@ Learning*, Springer 2006, §2.3.3.
 >>> import pcm
 >>> hidden = {name: value for name, value in evidence.items() if name != "A"}
 >>> cf = pcm.SCM(program).counterfactual(hidden, do={"A": 0.0})
->>> abs(cf.mean("Y")[0] - truth["Y, had A been 0; A hidden"][0]) < 1e-12
-True
+>>> f"{cf.mean('Y')[0]:.4f}, {truth['Y, had A been 0; A hidden'][0]:.4f}"
+'0.0204, 0.0204'
 """
 
 from __future__ import annotations

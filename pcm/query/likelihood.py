@@ -14,10 +14,11 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
-from pcm.errors import FitError
+from pcm.errors import EvidenceError, FitError, listed
 from pcm.infer import Target
 from pcm.infer.latent import Space
 from pcm.program import is_deterministic
@@ -88,8 +89,9 @@ def target_of(model: Model, data: Any) -> tuple[Target, dict[str, Tensor]]:
     Raises
     ------
     FitError
-        Where there is nothing to fit, an edge intervention is in force, or a continuous site is missing above observed
-        ones.
+        Where there is nothing to fit, or an edge intervention is in force.
+    EvidenceError
+        Where a continuous site is missing above observed ones, or a column that nothing observed depends on is absent.
     """
     program, structure = model.program, model.structure
     trainable = program.trainable
@@ -110,7 +112,7 @@ def target_of(model: Model, data: Any) -> tuple[Target, dict[str, Tensor]]:
         first = {**start, **model.given}
         space = Space(program, plan, values, found.missing, units) if found.missing else None
         if space is not None:
-            values = {**values, **_filled(space, first)}
+            values = {**values, **_filled(space, first, index)}
         known = check_evidence(model, values, index, first).values
         leaves = {name: value.clone().requires_grad_() for name, value in start.items()}
         for leaf in trainable.values():
@@ -134,16 +136,26 @@ def target_of(model: Model, data: Any) -> tuple[Target, dict[str, Tensor]]:
     return target, values
 
 
-def _filled(space: Space, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _filled(space: Space, parameters: Mapping[str, Tensor], index: pd.Index) -> dict[str, Tensor]:
     """Some values of what is missing, to check the program with."""
     if space.width:
         name = next(iter(space.slots))
         count = int(space.inferred[name].sum())
-        raise FitError(
-            f"'{name}' is missing for {count} of {space.units} units that have values below it; "
-            "a fit cannot integrate a continuous site out. Drop these rows, or make it a finite variable.",
-            site=name,
-            rows=space.inferred[name].nonzero().flatten().tolist()[:5],
+        rows = space.inferred[name].nonzero().flatten().tolist()
+        raise EvidenceError(
+            f"'{name}' is missing for {count} of {space.units} units that have values below it (first: "
+            f"{listed([index[row] for row in rows[:5]])}); a fit cannot integrate a continuous site out. Drop these "
+            "rows, or make it a finite variable.",
+            column=name,
+            rows=[index[row] for row in rows[:5]],
+        )
+    absent = [name for name, mask in space.barren.items() if bool(mask.all())]
+    if absent:
+        raise EvidenceError(
+            f"the data lacks the variable{'s' if len(absent) > 1 else ''} {listed(absent)}, and nothing that it has "
+            "depends on them: there is nothing to fit their mechanisms to. Give their columns.",
+            column=absent[0],
+            missing=absent,
         )
     sites = space.sites
     uniform = {n: torch.full((*sites[n].inner, space.units, *sites[n].noise), 0.5) for n in space.barren}

@@ -128,12 +128,20 @@ ROWS = {
         "… 90 % interval over the parameters' posterior",
         1 + 1.5 * np.array(_slope().interval(0.9)),
         tolerance=0.04,
-        wrongs={"fresh noise": np.array(_AFRESH.interval(0.9))},
+        wrongs={
+            "fresh noise": np.array(_AFRESH.interval(0.9)),
+            "too narrow": 1 + 1.5 * np.array(_slope().interval(0.53)),
+        },
     ),
     "column": Row("… a column never recorded: its posterior", _latent(), 0.1, {"fresh noise": _latent_afresh()}),
     "cells": Row("… cells missing, others for each unit", _SPARSE, 0.1),
     "shift": Row("`do`: a shift", -0.4, 0.03),
-    "policy": Row("`do`: a policy on another variable", 3.2 * stats.norm.sf(1), 0.04, {"reads H itself": 3.2 * stats.norm.sf(1.25**-0.5)}),
+    "policy": Row(
+        "`do`: a policy on another variable",
+        3.2 * stats.norm.sf(1),
+        0.04,
+        {"reads H itself": 3.2 * stats.norm.sf(1.25**-0.5)},
+    ),
     "per unit": Row("`do`: a value a unit", 0.4, 0.03),
     "stochastic": Row("`do`: a distribution", 2.13, 0.1),
     "edge": Row("`do`: one arrow", 3.5, 0.05, {"ignored": 0.0}),
@@ -163,7 +171,7 @@ def verdict(row: Row, cell: Cell) -> str:
     except Exception as error:
         text = " ".join([str(error), *getattr(error, "__notes__", ())])
         if not row.culprit:
-            return f"no: {type(error).__name__}: {_short(text)}"
+            return ": ".join(filter(None, ["no", type(error).__name__, _short(text)]))
         named = re.search(rf"(?<!\w){re.escape(row.culprit)}(?!\w)", text)
         return "yes" if named else f"no: {type(error).__name__} without the name"
     if row.culprit:

@@ -116,7 +116,9 @@ def replay(program: Any, seen: Any, world: Any, pull: Any, push: Any) -> Any:
 
 @cell("normal", "Pyro", replay, pull_residual, push_residual)
 def _() -> Any:
-    return replay(plated(MODEL, 1), same(JOE, 1), {"H": torch.tensor(2.0)}, pull_residual, push_residual)[1]["Y"]["value"]
+    return replay(plated(MODEL, 1), same(JOE, 1), {"H": torch.tensor(2.0)}, pull_residual, push_residual)[1]["Y"][
+        "value"
+    ]
 
 
 def both_sides(program: Any, seen: Any, world: Any) -> Any:

@@ -317,6 +317,8 @@ def facts(answer: Any) -> set[str]:
 
 def look_for(package: str, pattern: str) -> None:
     """Raise :class:`Nothing` unless the loaded modules of a package have a public name like that."""
-    modules = [module for name, module in list(sys.modules.items()) if name == package or name.startswith(f"{package}.")]
+    modules = [
+        module for name, module in list(sys.modules.items()) if name == package or name.startswith(f"{package}.")
+    ]
     names = {name for module in modules for name in vars(module) if re.search(pattern, name)}
     raise Nothing("nothing to call" if not names else f"found {sorted(names)}: ask it")

@@ -83,7 +83,7 @@ def test_within_a_department(scm):
     assert float(held) == pytest.approx(value("CDE of female in department A"), abs=1e-9)
 
 
-def test_the_direct_effect_needs_no_coupling(scm):
-    """The department's counterfactual is never asked for: sex and admission share no noise with it."""
-    found = pcm.bounds(scm, "NDE(female, admitted)")
+def test_the_direct_effect_needs_no_coupling():
+    """Sex, department and admission share no unmeasured cause: the law fixes the effect, the coupling is not asked."""
+    found = pcm.bounds(pcm.SCM(program), "NDE(female, admitted)")
     assert (found.low, found.high) == pytest.approx((value("NDE of female"),) * 2, abs=1e-9)

@@ -188,8 +188,8 @@ def _check_possible(space: Space, log_weights: Tensor) -> None:
     if bool(dead.any()):
         rows = dead.nonzero().flatten().tolist()
         raise EvidenceError(
-            f"the evidence of {len(rows)} units has probability zero under the program, whatever the missing values "
-            f"{', '.join(space.inferred)} are (first rows: {', '.join(map(str, rows[:5]))}).",
+            f"the evidence of {len(rows)} unit{'s' if len(rows) > 1 else ''} has probability zero under the program, "
+            f"whatever the missing values {', '.join(space.inferred)} are (first rows: {', '.join(map(str, rows[:5]))}).",
             rows=rows[:5],
         )
 

@@ -90,6 +90,9 @@ class Asked:
         if name not in levels:
             raise UnknownNameError(name, known=list(levels), where="the bounded law")
         if value not in levels[name]:
+            labelled = all(isinstance(level, str) for level in levels[name])
+            if labelled and isinstance(value, int) and 0 <= value < len(levels[name]):
+                return int(value)  # a code of a labelled variable, as everywhere
             raise QueryError(
                 f"{self.query.label}: '{name}' is never {value!r}; its values: {listed(levels[name])}.",
                 variable=name,

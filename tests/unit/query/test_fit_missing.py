@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import pcm
-from pcm.errors import FitError
+from pcm.errors import EvidenceError
 from pcm.query.likelihood import target_of
 from pcm_models import nhefs
 
@@ -61,7 +61,7 @@ def test_a_fit_with_hidden_labels_finds_the_mixture(frame):
 def test_a_continuous_cause_that_is_missing_is_refused_by_name(frame):
     holes = frame.copy()
     holes.loc[7, "y"] = np.nan
-    with pytest.raises(FitError, match="'y' is missing for 1 of 300"):
+    with pytest.raises(EvidenceError, match="'y' is missing for 1 of 300"):
         pcm.SCM(mixture).fit(holes, progress=False)
 
 

@@ -190,7 +190,7 @@ class _Base:
         try:
             self.program.execute(act, UNITS, start)
         except UnitMixingError as error:
-            raise UnitMixingError(f"after {last}: {error.message}", site=error.site) from None
+            raise UnitMixingError(f"after {last}: {error.message}") from None
         except PCMError:
             raise
         except Exception as error:

@@ -124,5 +124,5 @@ def _settings(dtype: torch.dtype) -> Iterator[None]:
         pyro.settings.set(**kept)
 
 
-def _empty() -> dict[str, dict[str, object]]:
+def _empty() -> Any:
     return {"params": {}, "constraints": {}}

@@ -114,7 +114,8 @@ def _reaches_copies(made: types.FunctionType, func: types.FunctionType, done: di
         except ValueError:
             continue
     pairs += list(zip(made.__defaults__ or (), func.__defaults__ or (), strict=True))
-    pairs += [(made.__kwdefaults__[key], value) for key, value in (func.__kwdefaults__ or {}).items()]
+    mine_by_name = made.__kwdefaults__ or {}
+    pairs += [(mine_by_name[key], value) for key, value in (func.__kwdefaults__ or {}).items()]
     return any(mine is not theirs and mine is not made for mine, theirs in pairs)
 
 

@@ -22,7 +22,7 @@ import pyro
 import torch
 from pyro.nn import PyroModule
 from torch import Tensor, nn
-from torch.distributions import biject_to
+from torch.distributions import biject_to, constraints
 
 from pcm.errors import ProgramError, listed
 from pcm.program.analyse import analyse
@@ -139,7 +139,7 @@ class Program:
                     return None
                 raise ProgramError(f"pyro.param('{name}') has no initial value; give it one.", site=name)
             value = value() if callable(value) else value
-            constraint = msg["kwargs"].get("constraint", torch.distributions.constraints.real)
+            constraint = msg["kwargs"].get("constraint", constraints.real)
             value = value.detach().to(self.dtype if value.is_floating_point() else value.dtype)
             self.params[name] = (biject_to(constraint).inv(value).detach().clone(), constraint)
         leaf, constraint = self.params[name]

@@ -34,7 +34,7 @@ from pcm.query.evaluate import Evaluation
 from pcm.query.evidence import read_units
 from pcm.query.model import Model
 from pcm.query.sampling import sample
-from pcm.worlds import choose_seed
+from pcm.worlds import Target, choose_seed
 
 __all__ = [
     "probability_of_necessity",
@@ -86,7 +86,9 @@ def _causation(
     if data is None:
         data = sample(model, units, None, seed)
     found = read_units(model, data, what="data", partial=False)
-    worlds = {world: {treatment: model.do({treatment: code}).interventions[treatment]} for world, code in codes.items()}
+    worlds: dict[str, dict[Target, Any]] = {
+        world: {treatment: model.do({treatment: code}).interventions[treatment]} for world, code in codes.items()
+    }
     run = Evaluation(model, found.values, found.index, worlds, parameters, draws=draws, seed=seed)
     took, happened = run.points.factual[treatment], run.points.factual[outcome] == event
     necessary = (took == codes["treated"]) & happened

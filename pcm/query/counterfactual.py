@@ -306,11 +306,8 @@ class Counterfactual:
 
     def to_xarray(self) -> xr.Dataset:
         """The draws as one xarray Dataset, dims (chain, draw, world, unit)."""
-        return (
-            self.inference_data["posterior"]
-            if isinstance(self.inference_data, xr.DataTree)
-            else self.inference_data.posterior
-        )
+        found = self.inference_data["posterior"]
+        return found.to_dataset() if isinstance(found, xr.DataTree) else found
 
     def plot(self, name: str, units: Any = None, prob: float = 0.9) -> Any:
         """Figure of the variable in each world: its distribution over units, or unit by unit for few or chosen units.
@@ -347,9 +344,9 @@ class Counterfactual:
         if name not in self._run.structure.sites:
             raise UnknownNameError(name, known=list(self.variables))
         if world is None:
-            if len(self.worlds) > 2:
+            if len(self._run.plans) > 1:
                 raise QueryError(f"say which world: world= one of {listed(self.worlds)}.")
-            return self.worlds[1]
+            return next(iter(self._run.plans))
         if world not in self.worlds:
             raise UnknownNameError(world, kind="world", known=list(self.worlds), where="the result")
         return world

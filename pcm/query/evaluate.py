@@ -107,7 +107,9 @@ class Evaluation(Runs):
 
             self._over(
                 world,
-                lambda made, past: {"value": made.values.get(name, past.values.get(name)).to(self.program.dtype)},
+                lambda made, past: {
+                    "value": (made.values[name] if name in made.values else past.values[name]).to(self.program.dtype)
+                },
                 self.lanes,
                 inputs=self.main.inputs,
                 reduce=add,

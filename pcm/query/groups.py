@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import torch
@@ -37,7 +39,7 @@ def groups_of(model: Model, columns: dict[str, Tensor], bins: int) -> tuple[pd.I
         parts.append(made)
     frame = pd.concat(parts, axis=1)
     codes = frame.groupby(list(columns), observed=True, sort=True).ngroup().to_numpy().copy()
-    keys = [key for key, _ in frame.groupby(list(columns), observed=True, sort=True)]
+    keys: list[Any] = [key for key, _ in frame.groupby(list(columns), observed=True, sort=True)]
     index = (
         pd.Index([key[0] for key in keys], name=next(iter(columns)))
         if len(columns) == 1
@@ -49,7 +51,7 @@ def groups_of(model: Model, columns: dict[str, Tensor], bins: int) -> tuple[pd.I
 
 def _binned(values: np.ndarray, bins: int) -> pd.Categorical:
     """Quantile bins, named by the least and greatest value in each."""
-    codes = pd.qcut(values, bins, labels=False, duplicates="drop")
+    codes = np.asarray(pd.qcut(values, bins, labels=False, duplicates="drop"), dtype=int)
     names = [
         f"{values[codes == code].min():.4g} to {values[codes == code].max():.4g}" for code in range(codes.max() + 1)
     ]

@@ -22,7 +22,7 @@ from pcm.io import row_ids
 from pcm.worlds import world_noise
 
 if TYPE_CHECKING:
-    from pcm.query.evaluate import Evaluation
+    from pcm.query.runs import Runs
 
 __all__ = ["barren_noise", "infer_missing"]
 
@@ -30,7 +30,7 @@ __all__ = ["barren_noise", "infer_missing"]
 WIDTH = 40
 
 
-def infer_missing(run: Evaluation, values: Mapping[str, Tensor], draws: int) -> LatentPosterior:
+def infer_missing(run: Runs, values: Mapping[str, Tensor], draws: int) -> LatentPosterior:
     """The posterior of the missing values of every unit, under every parameter draw."""
     sites = run.structure.sites
     fitted = len(next(iter(run.parameters.values()))) if run.parameters else 1
@@ -51,6 +51,7 @@ def infer_missing(run: Evaluation, values: Mapping[str, Tensor], draws: int) -> 
     if found is None:
         space = Space(run.program, run.base, values, run.missing, run.units)
         found = infer_latent(space, run.parameters, fitted, draws=draws, seed=run.seed, rows=row_ids(run.index))
+    assert found is not None  # only gaussian_only gives up
     bad = found.flagged
     if bad.any():
         names = [run.index[int(row)] for row in bad.nonzero()[0][:5]]
@@ -63,7 +64,7 @@ def infer_missing(run: Evaluation, values: Mapping[str, Tensor], draws: int) -> 
     return found
 
 
-def barren_noise(run: Evaluation) -> Callable[[range], dict[str, Tensor]] | None:
+def barren_noise(run: Runs) -> Callable[[range], dict[str, Tensor]] | None:
     """Uniforms of the sites that nothing observed depends on, by draw; None where there are none."""
     if run.latent is None:
         return None

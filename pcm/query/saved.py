@@ -16,7 +16,7 @@ from pcm.infer import Posterior
 from pcm.io.store import read, write
 from pcm.program import Program
 from pcm.query.model import Model, check_categories
-from pcm.worlds import Constant
+from pcm.worlds import Constant, Intervention, Target
 
 __all__ = ["load_model", "save_model"]
 
@@ -86,8 +86,8 @@ def load_model(path: str | os.PathLike[str], program: Callable[..., Any]) -> Mod
         posterior = Posterior(
             parts["posterior"], stored["method"], chains=stored["chains"], diagnostics=stored["diagnostics"]
         )
-    actions = {name: Constant(value) for name, value in parts["do"].items()}
-    return Model(made, dict(actions), posterior, parts["given"], labels)
+    actions: dict[Target, Intervention] = {name: Constant(value) for name, value in parts["do"].items()}
+    return Model(made, actions, posterior, parts["given"], labels)
 
 
 def _signature(program: Program) -> dict[str, list[Any]]:

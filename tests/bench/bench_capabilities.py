@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from tests.bench.capabilities import CELLS, ROWS, SYSTEMS, markdown, run, verdict
 
 pytestmark = pytest.mark.bench

@@ -1,9 +1,9 @@
 """The table of capabilities: pcm and its rivals run, cell by cell, against known answers.
 
-``python -m tests.bench.capabilities [--rows normal bernoulli]`` runs a small program for every cell and prints a Markdown
-table. A row has a truth (a closed form, an enumeration, a set of facts) or a culprit that a refusal must name; a cell
-returns what the system answered, and its verdict comes from comparing the two. *By hand, N lines* is a right answer for
-which the user writes N lines beside the program, because the system has no word for it.
+``python -m tests.bench.capabilities [--rows normal bernoulli]`` runs a small program for every cell and prints a
+Markdown table. A row has a truth (a closed form, an enumeration, a set of facts) or a culprit that a refusal must name;
+a cell returns what the system answered, and its verdict comes from comparing the two. *By hand, N lines* is a right
+answer for which the user writes N lines beside the program, because the system has no word for it.
 
 >>> verdict(Row("a half", truth=0.5), Cell(lambda: 0.5))
 'yes'
@@ -34,10 +34,11 @@ import pyro
 import torch
 from scipy import stats
 from scipy.special import expit
-from tests.bench.capability_by_hand import CELLS
-from tests.bench.capability_cells import HOLES, THERE, TRIAL, Cell, Nothing
 
-__all__ = ["ROWS", "SYSTEMS", "Row", "lines_of", "markdown", "run", "verdict"]
+from tests.bench import capability_by_hand, capability_numpyro, capability_rivals
+from tests.bench.capability_cells import CELLS, HOLES, THERE, TRIAL, Cell, Nothing
+
+__all__ = ["CELLS", "ROWS", "SYSTEMS", "Row", "lines_of", "markdown", "run", "verdict"]
 
 SYSTEMS = {
     "pcm": "pcm-causal",
@@ -47,6 +48,10 @@ SYSTEMS = {
     "NumPyro": "numpyro",
 }
 """The columns, and the distribution that each is installed from."""
+
+
+# importing them registers their cells
+_RIVALS = (capability_rivals, capability_by_hand, capability_numpyro)
 
 
 @dataclass(frozen=True)
@@ -256,8 +261,10 @@ def run(rows: Sequence[str] = tuple(ROWS)) -> dict[tuple[str, str], str]:
 def markdown(found: dict[tuple[str, str], str]) -> str:
     """The table, and the versions that were run."""
     lines = [f"| | {' | '.join(SYSTEMS)} |", f"|---|{'---|' * len(SYSTEMS)}"]
-    for row in dict.fromkeys(row for row, _ in found):
-        lines.append(f"| {ROWS[row].title} | {' | '.join(found[row, system] for system in SYSTEMS)} |")
+    lines += [
+        f"| {ROWS[row].title} | {' | '.join(found[row, system] for system in SYSTEMS)} |"
+        for row in dict.fromkeys(row for row, _ in found)
+    ]
     return "\n".join([*lines, "", f"Run: {', '.join(f'{name} {_version(SYSTEMS[name])}' for name in SYSTEMS)}."])
 
 

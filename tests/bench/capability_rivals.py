@@ -26,6 +26,7 @@ from pyro import poutine
 from pyro.infer import SVI, Trace_ELBO
 from pyro.infer.autoguide import AutoLaplaceApproximation
 from scipy import stats
+
 from tests.bench.capability_cells import (
     CELLS,
     DRAWS,

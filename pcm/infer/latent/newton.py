@@ -90,9 +90,11 @@ def _root(hessian: Tensor, active: Tensor, damping: Tensor) -> tuple[Tensor, Ten
     precision = torch.nan_to_num(precision) + torch.diag_embed((~active).to(hessian.dtype))
     scale = precision.diagonal(dim1=-2, dim2=-1).abs().mean(-1).clamp(min=1e-8)
     eye = torch.eye(hessian.shape[-1], dtype=hessian.dtype)
+    root, info = eye, torch.zeros_like(damping)
     for _ in range(16):
         root, info = torch.linalg.cholesky_ex(precision + (damping * scale)[..., None, None] * eye)
         if not bool(info.any()):
             return root, damping
         damping = torch.where(info > 0, (10 * damping).clamp(min=1e-3), damping)
-    return torch.where((info > 0)[..., None, None], eye, root), torch.where(info > 0, torch.inf, damping)
+    failed = info > 0
+    return torch.where(failed[..., None, None], eye, root), torch.where(failed, torch.inf, damping)

@@ -189,7 +189,7 @@ def _check_possible(space: Space, log_weights: Tensor) -> None:
         rows = dead.nonzero().flatten().tolist()
         raise EvidenceError(
             f"the evidence of {len(rows)} unit{'s' if len(rows) > 1 else ''} has probability zero under the program, "
-            f"whatever the missing values {', '.join(space.inferred)} are (first rows: {', '.join(map(str, rows[:5]))}).",
+            f"whatever the missing {', '.join(space.inferred)} are (first rows: {', '.join(map(str, rows[:5]))}).",
             rows=rows[:5],
         )
 

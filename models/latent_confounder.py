@@ -9,8 +9,8 @@ its noise), so that h given the unit's evidence is Gaussian with
 
     precision = 1 + Σ b² / s²        mean = Σ b r / s²  /  precision
 
-Setting the hidden cause to h′ moves the outcome by its total effect times h′ − h, so the answer spreads as h does, times
-that effect. Setting ``X`` moves ``Y`` by 1.2 a unit whatever is hidden.
+Setting the hidden cause to h′ moves the outcome by its total effect times h′ − h, so the answer spreads as h does,
+times that effect. Setting ``X`` moves ``Y`` by 1.2 a unit whatever is hidden.
 
 References
 ----------

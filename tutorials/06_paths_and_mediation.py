@@ -29,7 +29,7 @@ applicants = berkeley.load()
 applicants.groupby("female")["admitted"].agg(["size", "mean"]).rename({0: "men", 1: "women"}).round(3)
 
 # %% [markdown]
-# By department the picture is another one. Women do as well or better in four of six; but they applied to C to F, where
+# By department the picture is another one. Women do better in four of six; but most of them applied to C to F, where
 # few are admitted.
 
 # %%
@@ -96,7 +96,7 @@ pd.Series(formula).round(5)
 # %% [markdown]
 # Direct and indirect do not add up to the total: −0.072 is not −0.142. What adds up is the direct effect *less* the
 # indirect effect of going back, from woman to man. And the direct effect of being a man, among those who apply as women
-# do, is next to nothing: the 7 points are all department A, to which few women applied.
+# do, is next to nothing: most of the 7 points come from department A, to which few women applied.
 
 # %%
 back = pcm.nde(scm, "female", "admitted", treated="man", control="woman", units=100_000, seed=0)
@@ -134,7 +134,7 @@ table = pd.concat([answer.to_dataframe() for answer in answers.values()]).set_in
 interval_rows(table.index, table["mean"], table["low"], table["high"], reference=0.0, xlabel="effect of being a woman")
 
 # %% [markdown]
-# Only in department A is the direct effect beyond doubt.
+# Of the six departments, only A has an effect beyond doubt, and it is that one which moves the natural direct effect.
 #
 # ## Any path
 #
@@ -219,7 +219,9 @@ tables = {
     "gumbel_max": torch.tensor([[0.4, 0.138462, 0.461538], [0, 0.769231, 0.230769], [0, 0, 1]]),
     "monotone": torch.tensor([[0.4, 0.6, 0], [0, 0, 1], [0, 0, 1]]),
 }
-for coupling, pairs in tables.items():
-    closed = float((before * post * 0.7 * (pairs[:, 2] - torch.tensor([0.0, 0.0, 1.0]))).sum())
-    print(f"{coupling}: {alone[coupling].mean:.4f}, in closed form {closed:.4f}")
-    assert abs(alone[coupling].mean - closed) < 4 * alone[coupling].standard_error
+closed = {
+    coupling: float((before * post * 0.7 * (pairs[:, 2] - torch.tensor([0.0, 0.0, 1.0]))).sum())
+    for coupling, pairs in tables.items()
+}
+print({coupling: f"{answer.mean:.4f}, in closed form {closed[coupling]:.4f}" for coupling, answer in alone.items()})
+assert all(abs(answer.mean - closed[name]) < 4 * answer.standard_error for name, answer in alone.items())

@@ -154,6 +154,8 @@ def effect_of(arms: Arms, member: Tensor, scale: str, label: str) -> Effect:
     if arms.fresh and len(draws) == 1 and scale == "difference":
         chosen = (arms.treated - arms.control)[0][weights[0] > 0]
         error = float(chosen.std() / len(chosen) ** 0.5) if len(chosen) > 1 else None
+        if error is not None and error <= 1e-12 * float(chosen.abs().max()):
+            error = None  # the units do not differ: what is left is rounding
     words = label if scale == "difference" else f"{label} ({scale})"
     return Effect(draws.numpy(), label=words, account=arms.account, standard_error=error)
 
@@ -310,7 +312,7 @@ def _fresh_arms(
         draws = range(part.start, part.stop)
         noise: dict[str, Tensor] = {}
         for plan in (*plans.values(), natural):
-            missing = [name for name in plan.structure.sites if name not in noise]
+            missing = [name for name in plan.structure.sites if name not in noise or name in plan.afresh]
             noise.update(world_noise(plan, seed, rows, draws, missing))
         return {"parameters": {name: value[part] for name, value in parameters.items()}, "uniform": noise}
 
@@ -320,10 +322,12 @@ def _fresh_arms(
         if not bool(torch.isfinite(out[world]).all()):
             raise QueryError(f"the mean of '{outcome}' is not finite in the {world} arm; it has no average effect.")
     words, khat, ess = parameter_words(model, lanes)
+    nested = any(arm.reference is not None for arm in arms.values())
+    basis = "identified: every confounder is a variable of the program"
     account = Account(
-        rung=2,
+        rung=3 if nested else 2,
         sites=site_accounts(model, frozenset()),
-        identification="identified: every confounder is a variable of the program",
+        identification=basis + (", and noises are independent across worlds" if nested else ""),
         parameters=words,
         khat=khat,
         ess=ess,

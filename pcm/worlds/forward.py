@@ -41,7 +41,8 @@ def forward(
     """Values and distributions of every site, from uniforms by site (see :func:`world_noise`)."""
     run = _Forward(program, plan, Factual(dict(covariates or {}), {}, units), parameters, {}, uniform)
     if plan.reference is not None:
-        run.reference = forward(program, plan.reference, parameters, uniform, units, covariates).values
+        noise = plan.reference_noise(uniform)
+        run.reference = forward(program, plan.reference, parameters, noise, units, covariates).values
     run.covariates = {name: run.covariate(name) for name in program.structure.covariates}
     program.execute(run.act, units, run.covariates)
     return run.out
@@ -84,6 +85,9 @@ def world_noise(
         for parent, action in plan.edges.get(name, {}).items():
             if isinstance(action, Stochastic):
                 wanted[f"{parent} -> {name}"] = f"do({parent} -> {name})", noise_shape(plan, parent, action)
+    for name in plan.afresh:
+        if name in wanted:
+            wanted[f"{name}@reference"] = f"{name}@reference", wanted[name][1]
     return {key: uniforms(seed, site, rows, draws, *shape) for key, (site, shape) in wanted.items()}
 
 

@@ -24,6 +24,7 @@ from collections.abc import Collection, Mapping
 from functools import cached_property
 
 import networkx as nx
+from torch import Tensor
 
 from pcm.couplings import resolve
 from pcm.errors import InterventionError
@@ -127,6 +128,18 @@ class WorldPlan:
             if isinstance(target, tuple):
                 self.edges.setdefault(target[1], {})[target[0]] = action
 
+    @property
+    def afresh(self) -> tuple[str, ...]:
+        """Sites whose noise does not carry over from the reference world (``independent`` couplings)."""
+        if self.reference is None:
+            return ()
+        sites = self.structure.sites
+        return tuple(name for name, site in sites.items() if site.coupling is not None and site.coupling.rung < 3)
+
+    def reference_noise(self, uniform: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Uniforms of the reference world: those of this one, but for sites whose noise is drawn afresh."""
+        return {**uniform, **{n: uniform[f"{n}@reference"] for n in self.afresh if f"{n}@reference" in uniform}}
+
     def check_units(self, units: int) -> None:
         """Raise unless every value per unit has as many values as there are units."""
         if self.reference is not None:
@@ -205,13 +218,22 @@ class WorldPlan:
                     found[name] |= set(self.reference.randomness[parent])
         return {name: tuple(s for s in self.structure.sites if s in sources) for name, sources in found.items()}
 
+    @cached_property
+    def _borrowed(self) -> frozenset[str]:
+        """Random sites behind the values that are taken from the reference world."""
+        if self.reference is None:
+            return frozenset()
+        parents = [t if isinstance(t, str) else t[0] for t, a in self.interventions.items() if isinstance(a, Baseline)]
+        return frozenset(source for parent in parents for source in self.reference.randomness[parent])
+
     def branches(self, name: str) -> dict[str, int] | None:
         """Finite random sites above ``name`` with their cardinalities; None where they are too many or not finite."""
         found: dict[str, int] = {}
+        borrowed = self._borrowed
         for source in self.randomness[name]:
             if source == name:
                 continue
-            if source not in self.sources:  # it is random in the reference world
+            if source in borrowed:  # its noise is shared with the reference world: two values, one noise
                 return None
             count = self.categories(source)
             if count is None:

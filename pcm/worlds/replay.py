@@ -118,7 +118,8 @@ def replay(
     """
     run = Run(program, plan, past, parameters, assigned or {}, uniform or {})
     if plan.reference is not None:
-        run.reference = replay(program, plan.reference, past, parameters, uniform=uniform).values
+        noise = plan.reference_noise(uniform or {})
+        run.reference = replay(program, plan.reference, past, parameters, uniform=noise).values
     run.covariates = {name: run.covariate(name) for name in program.structure.covariates}
     program.execute(run.act, past.units, run.covariates)
     return run.out

@@ -55,6 +55,8 @@ def check_distribution(fn: Any, site: str | None = None, *, finite: bool = True)
         ``parameter``, ``value`` (the first offending), ``rows`` (first offending unit indices), ``support``.
     """
     fn, events = unwrap(fn)
+    if not finite and _plainly_allowed(fn):
+        return
     _check(fn, events, site, finite)
 
 
@@ -91,6 +93,14 @@ def check_value(fn: Any, value: Tensor, site: str | None = None, *, finite: bool
         rows=rows,
         support=domain.words,
     )
+
+
+def _plainly_allowed(fn: Any) -> bool:
+    """Whether the two commonest families have nothing left to look at: one positive scale, or log odds."""
+    if isinstance(fn, torch.distributions.Normal):
+        scale = compact(fn.scale)
+        return scale.dim() == 0 and 0.0 < scale.item() < math.inf
+    return isinstance(fn, torch.distributions.Bernoulli) and given_logits(fn)
 
 
 def _check(fn: Any, events: int, site: str | None, finite: bool) -> None:

@@ -55,7 +55,7 @@ class Points:
 
 def points(
     model: Model,
-    plans: Mapping[str, WorldPlan],
+    plans: dict[str, WorldPlan],
     values: Mapping[str, Tensor],
     index: pd.Index,
     parameters: Mapping[str, Tensor],
@@ -64,6 +64,8 @@ def points(
     """Check the evidence and replay every world under these parameters."""
     base, units = WorldPlan(model.structure, model.interventions), len(index)
     found = Points(factual=dict(values))
+    closed = all(_is_last(model, plan, name) for plan in plans.values() for name in plan.sources)
+    final = next(reversed(plans)) if plans else None
     for start, stop in _blocks(units):
         whole = stop - start == units
         part = dict(values) if whole else {n: _narrow(model, n, v, start, stop) for n, v in values.items()}
@@ -74,7 +76,8 @@ def points(
                 _keep(found.factual, name, value, model, name, start, stop, units)
         now: dict[str, Replayed] = {}
         for world, plan in plans.items():
-            made = replay(model.program, plan if whole else plan.narrow(start, stop), past, parameters)
+            spend = world == final and (closed or not whole)
+            made = replay(model.program, plan if whole else plan.narrow(start, stop), past, parameters, spend=spend)
             for name, value in made.values.items():
                 if not plan.randomness[name]:
                     check_finite(value, name, rows, world, model.structure.sites[name])
@@ -86,7 +89,7 @@ def points(
                 check_finite(chance, name, rows, world, model.structure.sites[name])
                 _keep(found.chances, (world, name), chance, model, name, start, stop, units)
             now[world] = made
-        if whole and any((world, name) not in found.chances for world, plan in plans.items() for name in plan.sources):
+        if whole and not closed:
             found.past, found.now = past, now  # something is still open
     return found
 
@@ -127,13 +130,16 @@ def _keep(store: dict, key: object, value: Tensor, model: Model, name: str, star
 
 def _binary(model: Model, plan: WorldPlan, made: Replayed) -> Iterator[str]:
     """Scalar 0/1 sites whose only open noise is their own."""
-    for name in made.fns:
-        site = model.structure.sites[name]
-        if (
-            site.cardinality == 2
-            and site.scalar
-            and plan.randomness[name] == (name,)
-            and name not in plan.natural
-            and not isinstance(plan.sets.get(name), Stochastic)
-        ):
-            yield name
+    return (name for name in made.fns if _is_last(model, plan, name))
+
+
+def _is_last(model: Model, plan: WorldPlan, name: str) -> bool:
+    """Whether one run gives the site's chance in closed form: a scalar 0/1 site open for its own noise alone."""
+    site = model.structure.sites[name]
+    return (
+        site.cardinality == 2
+        and site.scalar
+        and plan.randomness[name] == (name,)
+        and name not in plan.natural
+        and not isinstance(plan.sets.get(name), Stochastic)
+    )

@@ -105,6 +105,7 @@ def replay(
     *,
     assigned: Mapping[str, Tensor] | None = None,
     uniform: Mapping[str, Tensor] | None = None,
+    spend: bool = False,
 ) -> Replayed:
     """Run one world.
 
@@ -115,11 +116,14 @@ def replay(
     uniform : dict of site to tensor, optional
         Uniforms from which random sites draw. A random site with neither keeps its factual value: its descendants'
         values are then not to be used.
+    spend : bool
+        Whether ``past`` may be used up: no other world will be replayed from it.
     """
     run = Run(program, plan, past, parameters, assigned or {}, uniform or {})
     if plan.reference is not None:
         noise = plan.reference_noise(uniform or {})
         run.reference = replay(program, plan.reference, past, parameters, uniform=noise).values
+    run.spend = spend and plan.reference is None
     run.covariates = {name: run.covariate(name) for name in program.structure.covariates}
     program.execute(run.act, past.units, run.covariates)
     return run.out
@@ -140,6 +144,7 @@ class Run:
         self.program, self.plan, self.past, self.parameters = program, plan, past, parameters
         self.assigned, self.uniform, self.out = assigned, uniform, Replayed()
         self.reference: Mapping[str, Tensor] = {}
+        self.spend = False
         self.sites, self.changed, self.sets, self.edges = program.structure.sites, plan.changed, plan.sets, plan.edges
         self.covariates: dict[str, Tensor] = {name: past.values[name] for name in program.structure.covariates}
 
@@ -187,10 +192,13 @@ class Run:
     def mechanism(self, name: str, site: Site, fn: Any) -> Tensor:
         coupling = site.coupling
         assert coupling is not None
-        observed, before = self.past.values[name], self.past.fns[name]
-        self.out.fns[name] = fn
+        observed = self.past.values[name]
         if coupling.invertible:
+            # its distributions are not read again: buffers that die young stay in the cache
+            before = self.past.fns.pop(name) if self.spend else self.past.fns[name]
             return coupling.transport(unwrap(before)[0], observed, unwrap(fn)[0])
+        before = self.past.fns[name]
+        self.out.fns[name] = fn
         if name in self.assigned:
             code = self.assigned[name]
             chosen = coupling.transition(unwrap(before)[0], observed, unwrap(fn)[0])

@@ -24,10 +24,12 @@ from typing import Any
 import pyro
 import torch
 from pyro.poutine import runtime
+from pyro.poutine import util as poutine_util
 from pyro.poutine.indep_messenger import IndepMessenger
 from pyro.poutine.messenger import Messenger
 from pyro.poutine.subsample_messenger import _Subsample
 from torch import Tensor
+from torch.distributions import Distribution
 
 __all__ = ["Act", "answer", "is_deterministic", "sealed", "units_frame", "units_plate"]
 
@@ -36,7 +38,6 @@ Act = Callable[[Any], Tensor]
 
 UNITS = "units"
 _inside: list[torch.dtype] = []
-_SETTINGS = ("validate_distributions_torch", "validate_poutine")
 
 
 @functools.lru_cache(maxsize=4)
@@ -111,17 +112,18 @@ def sealed(dtype: torch.dtype, *, modules: bool = False, grad: bool = False) -> 
 
 @contextmanager
 def _settings(dtype: torch.dtype) -> Iterator[None]:
+    # by attribute: pyro.settings looks its modules up anew at every call, six times a query
     before = torch.get_default_dtype()
-    kept = {name: pyro.settings.get(name) for name in _SETTINGS}
+    distributions, poutine = Distribution._validate_args, poutine_util._VALIDATION_ENABLED
     try:
         torch.set_default_dtype(dtype)
-        pyro.settings.set(**dict.fromkeys(kept, False))
+        Distribution._validate_args = poutine_util._VALIDATION_ENABLED = False
         _inside.append(dtype)
         yield
     finally:
         _inside.pop()
         torch.set_default_dtype(before)
-        pyro.settings.set(**kept)
+        Distribution._validate_args, poutine_util._VALIDATION_ENABLED = distributions, poutine
 
 
 def _empty() -> Any:

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from pcm.couplings import check_distribution, check_value
+from pcm.couplings.parameters import compact
 from pcm.errors import EvidenceError, QueryError, SupportError, listed
 from pcm.io.columns import Column
 from pcm.io.frames import read_evidence, write_frame
@@ -35,13 +36,22 @@ __all__ = ["Units", "check_evidence", "check_finite", "columns_of", "frame_of", 
 
 def columns_of(model: Model, names: Collection[str] | None = None) -> list[Column]:
     """What a frame's columns must be for these variables (all by default)."""
-    sites = model.structure.sites
+    sites, cache = model.structure.sites, model.structure.plans
+    key = ("columns", tuple(model.categories.items()), None if names is None else tuple(names))
+    if key not in cache:
+        cache[key] = _columns(sites, model.categories, names)
+    return cache[key]
+
+
+def _columns(
+    sites: Mapping[str, Site], categories: Mapping[str, tuple[Any, ...]], names: Collection[str] | None
+) -> list[Column]:
     return [
         Column(
             name,
             event_shape=(*site.inner, *site.event),
             discrete=site.discrete or not site.dtype.is_floating_point,
-            categories=model.categories.get(name),
+            categories=categories.get(name),
             dtype=site.dtype,
         )
         for name, site in sites.items()
@@ -246,7 +256,7 @@ def check_finite(value: Tensor, name: str, index: pd.Index, world: str, site: Si
 
     A sum is finite only where all its terms are (one that overflows is looked at again): one pass, no copy.
     """
-    if not value.is_floating_point() or math.isfinite(float(value.sum())):
+    if not value.is_floating_point() or math.isfinite(float(compact(value).sum())):
         return
     bad = ~torch.isfinite(value)
     if not bool(bad.any()):

@@ -78,7 +78,8 @@ def load_program(model: str) -> Any:
     Parameters
     ----------
     model : str
-        ``FILE.py:name``; ``FILE.py`` means its ``program``; anything else is a name of the zoo.
+        ``FILE.py:name``; ``FILE.py`` means its ``program``; anything else is a name of the zoo. Labels for ``program``
+        are read from ``categories`` beside it, as in the zoo.
 
     Returns
     -------
@@ -148,7 +149,9 @@ def parse_interventions(assignments: Sequence[str]) -> dict[str, float | str]:
 
 def _print_version(asked: bool) -> None:
     if asked:
-        typer.echo(f"pcm {importlib.metadata.version('pcm-causal')}")
+        import pcm
+
+        typer.echo(f"pcm {pcm.__version__}")
         raise typer.Exit
 
 
@@ -291,7 +294,12 @@ def _scm(model: str) -> Any:
     program = load_program(model)
     from pcm.scm import SCM
 
-    return program if isinstance(program, SCM) else SCM(program)
+    if isinstance(program, SCM):
+        return program
+    home = sys.modules.get(getattr(program, "__module__", ""))  # the file may say which labels its program's codes have
+    own = home is not None and getattr(home, "program", None) is program
+    options = {key: getattr(home, key) for key in ("categories", "couplings") if own and hasattr(home, key)}
+    return SCM(program, **options)
 
 
 def _run_file(path: Path) -> Any:

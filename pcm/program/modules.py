@@ -24,7 +24,8 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.distributions import Distribution, Transform
 
 __all__ = ["converted"]
 
@@ -40,9 +41,16 @@ def _rebuild(value: Any, dtype: torch.dtype, found: dict[str, nn.Module], done: 
         return done[id(value)]
     if isinstance(value, nn.Module):
         made: Any = copy.deepcopy(value).to(dtype)
+        for part in made.modules():
+            priors = vars(part).get("_pyro_samples", {})
+            priors.update({key: _cast(prior, dtype) for key, prior in priors.items()})
         while name in found:
             name += "_"
         found[name] = made
+    elif isinstance(value, Tensor | Distribution):
+        made = _cast(value, dtype)
+        if made is value:
+            return value
     elif isinstance(value, functools.partial):
         func = _rebuild(value.func, dtype, found, done, name)
         args = [_rebuild(arg, dtype, found, done, name) for arg in value.args]
@@ -119,6 +127,26 @@ def _reaches_copies(made: types.FunctionType, func: types.FunctionType, done: di
     return any(mine is not theirs and mine is not made for mine, theirs in pairs)
 
 
+def _cast(value: Any, dtype: torch.dtype) -> Any:
+    """A captured tensor or distribution in the program's dtype; itself where nothing changes."""
+    if isinstance(value, Tensor):
+        return value.to(dtype) if value.is_floating_point() and value.dtype != dtype else value
+    if not isinstance(value, Distribution | Transform):
+        return value
+    parts: dict[str, Any] = {}
+    for key, part in vars(value).items():
+        if isinstance(part, list):
+            cast: Any = [_cast(each, dtype) for each in part]
+            parts[key] = part if all(a is b for a, b in zip(cast, part, strict=True)) else cast
+        else:
+            parts[key] = _cast(part, dtype)
+    if all(parts[key] is part for key, part in vars(value).items()):
+        return value
+    made = copy.copy(value)
+    vars(made).update(parts)
+    return made
+
+
 def _names(code: types.CodeType) -> set[str]:
     """Global names a function reads, those of its lambdas and comprehensions too."""
     inner = [_names(const) for const in code.co_consts if isinstance(const, types.CodeType)]
@@ -144,7 +172,7 @@ def _attributes(owner: type, dtype: torch.dtype, found: dict[str, nn.Module], do
         if not _is_users(part.__module__):
             continue
         for key, value in vars(part).items():
-            if isinstance(value, nn.Module | list | tuple | dict) and not key.startswith("__"):
+            if isinstance(value, nn.Module | Tensor | Distribution | list | tuple | dict) and not key.startswith("__"):
                 made = _rebuild(value, dtype, found, done, key)
                 if made is not value:
                     changed[key] = made

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -123,6 +124,7 @@ def target_of(model: Model, data: Any) -> tuple[Target, dict[str, Tensor]]:
         if space is not None:  # the units' terms come from the sum over what is missing
             skip = frozenset(structure.stochastic)
         constant = sum((fixed.found[name].detach() for name in skip if space is None), torch.zeros(()))
+        _check_steps(model, fixed, space, leaves)
     terms = _Terms(model, known, units, plan, skip)
 
     def log_density(parameters: dict[str, Tensor]) -> Tensor:
@@ -134,6 +136,40 @@ def target_of(model: Model, data: Any) -> tuple[Target, dict[str, Tensor]]:
     dims: dict[str, tuple[str, ...]] = {}
     target = Target(log_density, supports, start, trainable=trainable, dims=dims, units=units)
     return target, values
+
+
+def _check_steps(model: Model, terms: _Terms, space: Space | None, leaves: dict[str, Tensor]) -> None:
+    """Raise where a parameter moves the likelihood without a gradient: every method would take it for irrelevant."""
+
+    def likelihood(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        if space is not None:
+            return {"the data": _summed(space, {**model.given, **values})}
+        terms.total(values)
+        return {name: term for name, term in terms.found.items() if name in model.structure.sites}
+
+    if not leaves:
+        return
+    smooth = [term for term in likelihood(leaves).values() if term.requires_grad]
+    slopes: Any = [None] * len(leaves)
+    if smooth:
+        slopes = torch.autograd.grad(sum(smooth, torch.zeros(())), list(leaves.values()), allow_unused=True)
+    unseen = [name for name, slope in zip(leaves, slopes, strict=True) if slope is None]
+    if not unseen:
+        return
+    with torch.no_grad():
+        prior = replace(model, posterior=None).parameters(8, 1, prior=True)
+        for name, draw in itertools.product(unseen, range(4)):
+            here = {other: value[draw] for other, value in prior.items() if other in leaves}
+            base, moved = likelihood(here), likelihood({**here, name: prior[name][draw + 4]})
+            for site, term in moved.items():
+                if not torch.equal(torch.nan_to_num(term), torch.nan_to_num(base[site])):
+                    raise FitError(
+                        f"parameter '{name}' enters '{site}' without a gradient (a comparison, rounding or Python if): no "
+                        f"method here can find it. Fix it with given({name}=…), or write the step smoothly "
+                        "(torch.sigmoid).",
+                        site=site,
+                        parameter=name,
+                    )
 
 
 def _filled(space: Space, parameters: Mapping[str, Tensor], index: pd.Index) -> dict[str, Tensor]:

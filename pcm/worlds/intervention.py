@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from pcm.couplings import resolve
-from pcm.errors import InterventionError, UnknownNameError, listed, suggestion
+from pcm.errors import InterventionError, UnitMixingError, UnknownNameError, listed, suggestion
 from pcm.program import Site, Structure
 
 __all__ = [
@@ -196,9 +196,40 @@ def _read(
                     + "; a policy can read only what comes before.",
                     site=name,
                 )
+        _check_elementwise(function, site, structure, asked)
         return function
     index = value.index if isinstance(value, pd.Series) else None
     return _values(value, site, labels, asked, index)
+
+
+def _check_elementwise(function: Function, site: Site, structure: Structure, asked: str) -> None:
+    """Raise where a policy gives a unit another value when the unit is alone: it reads other units."""
+    many = 5
+    generator = torch.Generator().manual_seed(0)
+    values = {}
+    for name in function.reads:
+        part = structure.sites[name]
+        shape = part.shape(many)
+        if part.cardinality is not None and not part.one_hot:
+            values[name] = torch.randint(0, part.cardinality, shape, generator=generator).to(part.dtype)
+        else:
+            values[name] = torch.rand(shape, generator=generator, dtype=torch.float64).to(part.dtype)
+    try:
+        together = torch.as_tensor(function.function(**{name: value.clone() for name, value in values.items()}))
+        together = together.to(site.dtype).expand(site.shape(many))
+        alone = []
+        for unit in range(many):
+            one = {n: v.narrow(len(structure.sites[n].inner), unit, 1).clone() for n, v in values.items()}
+            alone.append(torch.as_tensor(function.function(**one)).to(site.dtype).expand(site.shape(1)))
+        apart = torch.cat(alone, len(site.inner))
+    except Exception:
+        return  # it fails on made-up values: what it does to real ones is seen when it runs
+    if not torch.allclose(torch.nan_to_num(together.double()), torch.nan_to_num(apart.double()), rtol=1e-7, atol=1e-9):
+        raise UnitMixingError(
+            f"{asked}: the function gives a unit another value when the unit is alone, so it reads other units. Write "
+            "it elementwise over units (no mean, sum or sort); compute such a number first and pass it as a constant.",
+            site=site.name,
+        )
 
 
 def _descendants(structure: Structure, name: str) -> set[str]:

@@ -256,3 +256,24 @@ def test_unknown_models():
 def test_interventions_that_cannot_be_read(assignment):
     with pytest.raises(ArgumentError, match="NAME=VALUE"):
         parse_interventions([assignment])
+
+
+def test_labels_beside_a_program_are_the_shells_too(tmp_path, capsys):
+    """`pcm query clinic --do plan=basic` as its own help says, from CSV and Parquet to CSV and Parquet."""
+    import pandas
+
+    import pcm
+    from pcm.cli import main
+    from pcm_models import clinic
+
+    patients = pcm.SCM(clinic.program, categories=clinic.categories).sample(6, seed=0)
+    patients.to_csv(tmp_path / "in.csv", index=False)
+    patients.to_parquet(tmp_path / "in.parquet")
+    for source, target in (("in.csv", "out.parquet"), ("in.parquet", "out.csv")):
+        query = ["query", "clinic", "--data", str(tmp_path / source), "--do", "plan=basic", "--outcome", "readmit"]
+        with pytest.raises(SystemExit) as ended:
+            main([*query, "--out", str(tmp_path / target)])
+        assert ended.value.code == 0, capsys.readouterr().err
+    first = pandas.read_parquet(tmp_path / "out.parquet").reset_index(drop=True)
+    second = pandas.read_csv(tmp_path / "out.csv")
+    assert len(first) == len(second) == 12 and abs(first["readmit"] - second["readmit"]).max() < 1e-12

@@ -164,8 +164,8 @@ def _check_steps(model: Model, terms: _Terms, space: Space | None, leaves: dict[
             for site, term in moved.items():
                 if not torch.equal(torch.nan_to_num(term), torch.nan_to_num(base[site])):
                     raise FitError(
-                        f"parameter '{name}' enters '{site}' without a gradient (a comparison, rounding or Python if): no "
-                        f"method here can find it. Fix it with given({name}=…), or write the step smoothly "
+                        f"parameter '{name}' enters '{site}' without a gradient (a comparison, rounding or Python if): "
+                        f"no method here can find it. Fix it with given({name}=…), or write the step smoothly "
                         "(torch.sigmoid).",
                         site=site,
                         parameter=name,

@@ -58,11 +58,12 @@ def climb(evaluate: Evaluate, start: Tensor, active: Tensor, iterations: int = 6
     damping = torch.zeros_like(terms)
     rejected = torch.zeros_like(terms, dtype=torch.bool)
     decrement = torch.full_like(terms, torch.inf)
-    for _ in range(iterations):
+    for iteration in range(iterations):
         root, damping = _root(hessian, active, damping)
         step = torch.cholesky_solve((gradient * active).unsqueeze(-1), root).squeeze(-1)
         decrement = 0.5 * (gradient * active * step).sum(-1)
-        moving = ~(decrement <= tolerance * (1 + terms.abs()))
+        # everyone steps once: a start that happens to be near a mode is not at it
+        moving = ~(decrement <= tolerance * (1 + terms.abs())) | (iteration == 0)
         if not bool(moving.any()):
             break
         trial = vector + step * moving[..., None]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import pickle
 import stat
 
 import pytest
@@ -117,7 +116,13 @@ def test_a_killed_process_leaves_the_old_file(tmp_path, monkeypatch):
 
 def test_files_that_are_something_else(tmp_path):
     path = tmp_path / "x"
-    for content in (b"", b"hello", pickle.dumps({"a": 1}), b"\xff" * 100, (10).to_bytes(8, "little") + b"[1,2,3,45]"):
+    for content in (
+        b"",
+        b"hello",
+        b"\x80\x04}\x94\x8c\x01a\x94K\x01s.",
+        b"\xff" * 100,
+        (10).to_bytes(8, "little") + b"[1,2,3,45]",
+    ):
         path.write_bytes(content)
         with pytest.raises(StoreError, match="is no safetensors file") as caught:
             store.read(path)

@@ -61,15 +61,20 @@ def ate(scm: SCM, treatment: str, outcome: str, **options: Any) -> Effect:
         those covariates.
     scale : {"difference", "ratio", "odds"}
     units : int
-        Fresh units to average over, where there is no ``data``.
+        Fresh units to average over, where there is no ``data`` and the average is not exact: it is where all that the
+        outcome rests on is finite and has at most 4,096 joint values.
     draws : int
         Parameter draws of a fitted model.
     seed : int, optional
+    latent : list of str, optional
+        Variables of the program that nobody observes, beside those without a column in ``data``; the account's
+        ``identification`` reads it.
 
     Returns
     -------
     Effect
-        One draw a parameter draw.
+        One draw a parameter draw; ``.units`` has it unit by unit. ``.account.identification`` says whether the graph
+        fixes it and by which formula, ``.account.positivity`` how many units of ``data`` have no comparable ones.
 
     Examples
     --------
@@ -223,9 +228,8 @@ def probability_of_necessity(scm: SCM, treatment: str, outcome: str, **options: 
     treated, control, value : any
         The two treatments, and the outcome ``y`` (1, 0, 1).
     data : DataFrame or dict, optional
-        Units to average over (those with that treatment and outcome); fresh ones by default.
-    per_unit : bool
-        One probability a unit instead of their average.
+        Units to average over (those with that treatment and outcome); fresh ones by default. ``.units`` has one
+        probability for each.
     units, draws, seed
         As for :func:`ate`.
 

@@ -6,11 +6,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import pandas as pd
 
 __all__ = ["Account", "SiteAccount"]
+
+
+class _Text:
+    """A field that holds a text, or a function that makes it when it is first read."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, instance: Any, owner: type) -> str:
+        if instance is None:
+            return ""  # the field's default
+        found = instance.__dict__[self.name]
+        if not isinstance(found, str):
+            found = instance.__dict__[self.name] = found()
+        return found
+
+    def __set__(self, instance: Any, value: str | Callable[[], str]) -> None:
+        instance.__dict__[self.name] = value
 
 
 @dataclass(frozen=True)
@@ -43,7 +63,10 @@ class Account:
         3 for counterfactuals; 2 where some needed site's noise is not carried over, and for averages of fresh units.
     sites : dict of str to SiteAccount
     identification : str
-        Whether the graph alone fixes the answer, or the couplings and distributions of the program do.
+        Whether the graph alone fixes the answer and by which formula, or what stands in the way: then the couplings and
+        distributions of the program do. Of an effect it is worked out when it is first read.
+    positivity : str
+        Of an effect over given units: how many of them have no comparable ones. Worked out when it is first read.
     parameters : str
         ``"none"``, ``"given"``, or the method and number of draws of the fit.
     worlds : dict of str to str
@@ -60,20 +83,29 @@ class Account:
 
     rung: int
     sites: dict[str, SiteAccount] = field(default_factory=dict)
-    identification: str = ""
+    identification: _Text = _Text()
     parameters: str = "none"
     worlds: dict[str, str] = field(default_factory=dict)
     ess: float | None = None
     khat: float | None = None
     notes: tuple[str, ...] = ()
+    positivity: _Text = _Text()
 
     def to_dataframe(self) -> pd.DataFrame:
         """A row a site."""
         rows = {name: (site.family, site.coupling, site.abduction) for name, site in self.sites.items()}
         return pd.DataFrame.from_dict(rows, orient="index", columns=["family", "coupling", "abduction"])
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__dict__}
+
     def _lines(self) -> list[tuple[str, str]]:
-        lines = [("rung", str(self.rung)), ("identification", self.identification), ("parameters", self.parameters)]
+        lines = [
+            ("rung", str(self.rung)),
+            ("identification", str(self.identification)),
+            ("positivity", str(self.positivity)),
+            ("parameters", self.parameters),
+        ]
         if self.khat is not None:
             lines.append(("Pareto k-hat", f"{self.khat:.2f}"))
         if self.ess is not None:

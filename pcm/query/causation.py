@@ -23,24 +23,31 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
 from pcm.errors import QueryError
-from pcm.query.accounting import account_of
+from pcm.query.account import Account
+from pcm.query.accounting import account_of, parameter_words, site_accounts
+from pcm.query.arms import MAX_RUNS, Setting, enumerate_joint
 from pcm.query.effect import Effect
-from pcm.query.effects import check_question
 from pcm.query.evaluate import Evaluation
 from pcm.query.evidence import read_units
+from pcm.query.identified import accounted
+from pcm.query.mechanisms import code_of
 from pcm.query.model import Model
+from pcm.query.question import Question
 from pcm.query.sampling import sample
-from pcm.worlds import Target, choose_seed
+from pcm.worlds import Joint, Replayed
 
 __all__ = [
     "probability_of_necessity",
     "probability_of_necessity_and_sufficiency",
     "probability_of_sufficiency",
 ]
+
+_NAMES = {"necessity": "PN", "sufficiency": "PS", "necessity and sufficiency": "PNS"}
 
 
 def probability_of_necessity(model: Model, treatment: str, outcome: str, **options: Any) -> Effect:
@@ -58,38 +65,108 @@ def probability_of_necessity_and_sufficiency(model: Model, treatment: str, outco
     return _causation("necessity and sufficiency", model, treatment, outcome, **options)
 
 
-def _causation(
-    kind: str,
-    model: Model,
-    treatment: str,
-    outcome: str,
-    *,
-    treated: Any = 1,
-    control: Any = 0,
-    value: Any = 1,
-    data: Any = None,
-    per_unit: bool = False,
-    units: int = 20_000,
-    draws: int = 256,
-    seed: int | None = None,
-) -> Effect:
-    check_question(model, treatment, outcome, "difference", units, draws)
+def _causation(kind: str, model: Model, treatment: str, outcome: str, *, value: Any = 1, **options: Any) -> Effect:
+    asked = Question.of(model, treatment, outcome, options, units=20_000, draws=256)
+    if asked.scale != "difference":
+        raise QueryError(f"a probability of {kind} is one number, no contrast; scale='{asked.scale}' does not apply.")
     site = model.structure.sites[outcome]
     if not site.discrete and site.kind != "deterministic":
         raise QueryError(
             f"'{outcome}' is continuous; a probability of causation is about an event. Make it a 0/1 variable."
         )
-    codes = {name: _code(model, treatment, given) for name, given in (("treated", treated), ("control", control))}
-    event = _code(model, outcome, value)
-    seed = choose_seed(seed)
-    parameters = model.parameters(draws, seed, prior=False)
-    if data is None:
-        data = sample(model, units, None, seed)
+    codes = {name: code_of(model, treatment, getattr(asked, name)) for name in ("treated", "control")}
+    event = code_of(model, outcome, value)
+    model.parameters(1, asked.seed, prior=False)  # of a model that was not fitted: refused
+    label = f"probability of {kind} of {treatment} for {outcome}"
+    bounded = (
+        "model-dependent: it rests on the program's couplings, which data cannot test; bounded over all of them by "
+        f"pcm.bounds(scm, '{_NAMES[kind]}({treatment}, {outcome})')"
+    )
+
+    def nobody() -> QueryError:
+        who = f"{treatment} = {asked.treated!r} and {outcome} = {value!r}"
+        if kind == "sufficiency":
+            who = f"{treatment} = {asked.control!r} and {outcome} other than {value!r}"
+        return QueryError(f"no unit has {who}: there is nobody whose probability of {kind} this could be.")
+
+    def by_unit() -> Effect:
+        draws, index, account = _of_units(asked, kind, codes, event, nobody)
+        account = accounted(account, asked, lambda: bounded)
+        return Effect(draws, label=f"{label}, unit by unit", account=account, index=index)
+
+    exact = None if asked.given else _exact(asked, kind, codes, event, nobody)
+    if exact is not None:
+        draws, account = exact
+        account = accounted(account, asked, lambda: bounded)
+        return Effect(draws, label=label, account=account, standard_error=0.0, by_unit=by_unit)
+    each = by_unit()
+    error = None
+    if not asked.given and each.draws.shape[0] == 1 and each.draws.shape[1] > 1:
+        error = float(each.draws[0].std(ddof=1) / each.draws.shape[1] ** 0.5)
+    return Effect(
+        each.draws.mean(1), label=label, account=each.account, standard_error=error, by_unit=lambda: each
+    )
+
+
+# -- private ---------------------------------------------------------------------------------------------------------
+
+
+def _exact(
+    asked: Question, kind: str, codes: dict[str, float], event: float, nobody: Any
+) -> tuple[np.ndarray, Account] | None:
+    """The average over every joint value of what the event rests on in its two worlds; None where it has to be drawn."""
+    setting = Setting(asked)
+    treatment, outcome = asked.treatment, asked.outcome
+    treated, control = (setting.plan(asked.sets(value)) for value in (asked.treated, asked.control))
+    if kind == "necessity and sufficiency":
+        joint = Joint(treated, [outcome], control, [outcome])
+    else:
+        joint = Joint(control if kind == "necessity" else treated, [outcome], setting.natural, [treatment, outcome])
+    units = 1 if setting.alike([treated, control]) else len(setting.index)
+    if not joint.exact or setting.lanes * units * (joint.size or 1) > MAX_RUNS:
+        return None
+
+    def payload(here: Replayed, there: Replayed | None) -> dict[str, Tensor]:
+        assert there is not None
+        here_happens, there_happens = here.values[outcome] == event, there.values[outcome] == event
+        if kind == "necessity and sufficiency":
+            hit, member = here_happens & ~there_happens, torch.ones_like(here_happens)
+        elif kind == "necessity":
+            member = (there.values[treatment] == codes["treated"]) & there_happens
+            hit = member & ~here_happens
+        else:
+            member = (there.values[treatment] == codes["control"]) & ~there_happens
+            hit = member & here_happens
+        return {"hit": hit.to(setting.model.program.dtype), "member": member.to(setting.model.program.dtype)}
+
+    _, found = enumerate_joint(setting, joint, payload, units, by_tied=False)
+    hit, member = found["hit"].mean(-1), found["member"].mean(-1)
+    if not bool((member > 0).all()):
+        raise nobody()
+    parameters, khat, ess = parameter_words(asked.model, setting.lanes)
+    names = list(dict.fromkeys([*(joint.outer or {}), *(joint.inner or {})]))
+    account = Account(
+        rung=3,
+        sites=site_accounts(asked.model, frozenset(names)),
+        parameters=parameters,
+        worlds={"both": f"exact over {joint.size} joint assignments of {', '.join(names)}"},
+        khat=khat,
+        ess=ess,
+        notes=asked.model.structure.notes,
+    )
+    return (hit / member).numpy(), account
+
+
+def _of_units(
+    asked: Question, kind: str, codes: dict[str, float], event: float, nobody: Any
+) -> tuple[np.ndarray, pd.Index, Account]:
+    """The probability of every unit that it concerns, given what was seen of it: ``(lane, unit)``."""
+    model, treatment, outcome = asked.model, asked.treatment, asked.outcome
+    data = asked.data if asked.given else sample(model, None if asked.data is not None else asked.units, asked.data, asked.seed)
     found = read_units(model, data, what="data", partial=False)
-    worlds: dict[str, dict[Target, Any]] = {
-        world: {treatment: model.do({treatment: code}).interventions[treatment]} for world, code in codes.items()
-    }
-    run = Evaluation(model, found.values, found.index, worlds, parameters, draws=draws, seed=seed)
+    worlds = {"treated": asked.sets(asked.treated), "control": asked.sets(asked.control)}
+    parameters = model.parameters(asked.draws, asked.seed, prior=False)
+    run = Evaluation(model, found.values, found.index, worlds, parameters, draws=asked.draws, seed=asked.seed)
     took, happened = run.points.factual[treatment], run.points.factual[outcome] == event
     necessary = (took == codes["treated"]) & happened
     sufficient = (took == codes["control"]) & ~happened
@@ -100,24 +177,16 @@ def _causation(
     else:
         member, chance = torch.ones_like(happened), _both(run, outcome, event, took, codes, necessary, sufficient)
     if not bool(member.any()):
-        asked = f"{treatment} = {treated!r} and {outcome} = {value!r}"
-        if kind == "sufficiency":
-            asked = f"{treatment} = {control!r} and {outcome} other than {value!r}"
-        raise QueryError(f"no unit has {asked}: there is nobody whose probability of {kind} this could be.")
-    label = f"probability of {kind} of {treatment} for {outcome}"
-    each = chance[:, member]
-    if per_unit:
-        return Effect(each.numpy(), label=label, account=account_of(run), index=found.index[member.numpy()])
-    error = float(each[0].std() / each.shape[1] ** 0.5) if len(each) == 1 and each.shape[1] > 1 else None
-    return Effect(each.mean(1).numpy(), label=label, account=account_of(run), standard_error=error)
+        raise nobody()
+    return chance[:, member].numpy(), found.index[member.numpy()], account_of(run)
 
 
 def _both(
     run: Evaluation,
     outcome: str,
-    event: Any,
+    event: float,
     took: Tensor,
-    codes: dict[str, Any],
+    codes: dict[str, float],
     necessary: Tensor,
     sufficient: Tensor,
 ) -> Tensor:
@@ -133,13 +202,3 @@ def _both(
     drawn = drawn if len(chance) == len(drawn) else drawn.mean(0, keepdim=True)
     return torch.where(known, chance, drawn)
 
-
-def _code(model: Model, name: str, value: Any) -> Any:
-    labels = model.categories.get(name)
-    if labels is not None and value in labels:
-        return labels.index(value)
-    if not isinstance(value, bool | int | float | np.number):
-        raise QueryError(
-            f"'{value}' is no value of '{name}'" + (f"; categories: {', '.join(map(str, labels))}." if labels else ".")
-        )
-    return value

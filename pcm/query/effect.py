@@ -10,7 +10,9 @@ ATE of qsmk on weight: 1 [0.05, 1.95] (95 %, 17 draws)
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -37,7 +39,10 @@ class Effect:
     exact_mean : numpy.ndarray or None
         The mean where it is known better than by averaging the draws.
     standard_error : float or None
-        Monte-Carlo standard error of the mean from a finite number of fresh units.
+        Monte-Carlo standard error of the mean from a finite number of fresh units; 0 where it is exact, by enumeration
+        of every joint value of finite variables.
+    by_unit : callable or None
+        Makes the effect unit by unit, for :attr:`units`.
 
     Examples
     --------
@@ -51,6 +56,36 @@ class Effect:
     index: pd.Index | None = None
     exact_mean: np.ndarray | None = None
     standard_error: float | None = None
+    by_unit: Callable[[], Effect] | None = field(default=None, repr=False)
+
+    @cached_property
+    def units(self) -> Effect:
+        """The effect unit by unit, of which this one is the average: draws ``(draw, unit)``, units by their names.
+
+        Of given units, each one's expected effect given what was seen of it; of fresh ones, what is expected once its
+        variables before the outcome are drawn. Draws are of the parameters and of what is missing.
+
+        Raises
+        ------
+        QueryError
+            The effect is no average over units.
+
+        Examples
+        --------
+        >>> import pyro, pyro.distributions as dist, pcm
+        >>> def trial():
+        ...     z = pyro.sample("z", dist.Normal(0.0, 1.0))
+        ...     t = pyro.sample("t", dist.Bernoulli(0.5))
+        ...     pyro.sample("y", dist.Normal(z * t, 1.0))
+        >>> people = {"z": [1.0, -2.0], "t": [0.0, 1.0], "y": [0.3, -1.5]}
+        >>> pcm.ate(pcm.SCM(trial), "t", "y", data=people).units.mean.round(9).tolist()
+        [1.0, -2.0]
+        """
+        if self.draws.ndim > 1 and self.by_unit is None:
+            return self
+        if self.by_unit is None:
+            raise QueryError(f"{self.label} is no average over units.")
+        return self.by_unit()
 
     @property
     def mean(self) -> Any:
@@ -112,6 +147,9 @@ class Effect:
             raise TypeError(f"{self.label} is one number.")
         return self.draws.shape[1]
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "by_unit": None}
+
     def __repr__(self) -> str:
         if self.draws.ndim > 1:
             means = np.asarray(self.mean)
@@ -120,6 +158,7 @@ class Effect:
         low, high = self.interval(0.95)
         if len(self.draws) == 1:
             error = f" ± {self.standard_error:.2g} (Monte-Carlo s.e.)" if self.standard_error else ""
+            error = " (exact)" if self.standard_error == 0 else error
             return f"{self.label}: {self.mean:.4g}{error}"
         return f"{self.label}: {self.mean:.4g} [{low:.3g}, {high:.3g}] (95 %, {len(self.draws)} draws)"
 

@@ -29,44 +29,31 @@ from itertools import pairwise
 from typing import Any
 
 import networkx as nx
-import torch
 
 from pcm.errors import ArgumentError, GraphError, QueryError, UnknownNameError, listed
 from pcm.graph import as_path, directed_paths
+from pcm.query.arms import Arm, run_arms
 from pcm.query.effect import Effect
-from pcm.query.effects import Arm, Arms, check_question, effect_of, run_arms
+from pcm.query.effects import effect_of
+from pcm.query.identified import accounted, adjusted, graph_of, open_edges, routed, witnesses
 from pcm.query.model import Model
+from pcm.query.question import Question
 from pcm.worlds import Baseline, Target
 
 __all__ = ["cde", "nde", "nie", "path_effect"]
 
 
-def cde(
-    model: Model,
-    treatment: str,
-    outcome: str,
-    *,
-    mediators: Mapping[str, Any],
-    treated: Any = 1,
-    control: Any = 0,
-    data: Any = None,
-    scale: str = "difference",
-    units: int = 10_000,
-    draws: int = 500,
-    seed: int | None = None,
-) -> Effect:
+def cde(model: Model, treatment: str, outcome: str, *, mediators: Mapping[str, Any], **options: Any) -> Effect:
     """Controlled direct effect; see :func:`pcm.cde`."""
-    check_question(model, treatment, outcome, scale, units, draws)
+    asked = Question.of(model, treatment, outcome, options)
     if not isinstance(mediators, Mapping) or not mediators:
         raise ArgumentError("cde(mediators={…}) is a dict of mediator to the value it is held at.")
     if treatment in mediators or outcome in mediators:
         raise ArgumentError("a mediator is neither the treatment nor the outcome.")
-    arms = {
-        world: Arm(_sets(model, {treatment: value, **mediators}))
-        for world, value in (("treated", treated), ("control", control))
-    }
-    found = run_arms(model, arms, outcome, data, units, draws, seed)
-    return _all(found, scale, f"CDE of {treatment} on {outcome}")
+    values = {"treated": asked.treated, "control": asked.control}
+    found = run_arms(asked, {world: Arm(asked.sets(value, **mediators)) for world, value in values.items()})
+    words = accounted(found.account, asked, lambda: adjusted(asked, list(mediators)))
+    return effect_of(asked, replace(found, account=words), f"CDE of {treatment} on {outcome}")
 
 
 def nde(model: Model, treatment: str, outcome: str, **options: Any) -> Effect:
@@ -80,83 +67,61 @@ def nie(model: Model, treatment: str, outcome: str, **options: Any) -> Effect:
 
 
 def _natural(
-    model: Model,
-    treatment: str,
-    outcome: str,
-    kind: str,
-    *,
-    mediators: Sequence[str] | None = None,
-    treated: Any = 1,
-    control: Any = 0,
-    data: Any = None,
-    scale: str = "difference",
-    units: int = 10_000,
-    draws: int = 500,
-    seed: int | None = None,
+    model: Model, treatment: str, outcome: str, kind: str, *, mediators: Sequence[str] | None = None, **options: Any
 ) -> Effect:
-    check_question(model, treatment, outcome, scale, units, draws)
+    asked = Question.of(model, treatment, outcome, options)
     chosen = _mediators(model, treatment, outcome, mediators)
-    first, second = _sets(model, {treatment: treated}), _sets(model, {treatment: control})
+    first, second = asked.sets(asked.treated), asked.sets(asked.control)
     own, other = (first, second) if kind == "NDE" else (second, first)
     borrowed: dict[Target, Any] = {name: Baseline() for name in chosen}
-    arms = {"treated": Arm({**own, **borrowed}, other), "control": Arm(second)}
-    found = run_arms(model, arms, outcome, data, units, draws, seed)
-    return _all(found, scale, f"{kind} of {treatment} on {outcome} through {listed(chosen) if chosen else 'nothing'}")
+    label = f"{kind} of {treatment} on {outcome} through {listed(chosen) if chosen else 'nothing'}"
+    graph = graph_of(asked)
+    closed = [(parent, name) for name in chosen for parent in graph.predecessors(name)]
+    carried = ("treated", "control") if kind == "NDE" else ("control", "treated")
+    return _crossed(asked, Arm({**own, **borrowed}, other), second, closed, label, carried)
 
 
-def path_effect(
-    model: Model,
-    treatment: str,
-    outcome: str,
-    *,
-    paths: Sequence[Any],
-    treated: Any = 1,
-    control: Any = 0,
-    data: Any = None,
-    scale: str = "difference",
-    units: int = 10_000,
-    draws: int = 500,
-    seed: int | None = None,
-) -> Effect:
+def path_effect(model: Model, treatment: str, outcome: str, *, paths: Sequence[Any], **options: Any) -> Effect:
     """Path-specific effect; see :func:`pcm.path_effect`."""
-    check_question(model, treatment, outcome, scale, units, draws)
-    graph = model.structure.graph
-    edges = _edges(model, treatment, outcome, paths)
+    asked = Question.of(model, treatment, outcome, options)
+    graph = graph_of(asked)
+    edges = _edges(graph, treatment, outcome, paths)
     below = {treatment, *nx.descendants(graph, treatment)}
     above = {outcome, *nx.ancestors(graph, outcome)}
     closed = [(a, b) for a, b in graph.edges if a in below and b in above and (a, b) not in edges]
-    reference = _sets(model, {treatment: control})
+    reference = asked.sets(asked.control)
     borrowed: dict[Target, Any] = {edge: Baseline() for edge in closed}
-    arms = {
-        "treated": Arm({**_sets(model, {treatment: treated}), **borrowed}, reference),
-        "control": Arm(reference),
-    }
-    found = run_arms(model, arms, outcome, data, units, draws, seed)
-    witnesses = _witnesses(edges, closed, treatment)
-    if witnesses:
-        note = (
-            f"recanting witness: {listed(witnesses)} carries the effect along an open path and withholds it along "
-            "another; no experiment identifies this effect, it rests on the model's own noise"
-        )
-        account = replace(
-            found.account,
-            identification=f"model-dependent (recanting witness {listed(witnesses)})",
-            notes=(*found.account.notes, note),
-        )
-        found = replace(found, account=account)
-    return _all(found, scale, f"effect of {treatment} on {outcome} along {'; '.join(_words(paths))}")
+    label = f"effect of {treatment} on {outcome} along {'; '.join(_words(paths))}"
+    return _crossed(asked, Arm({**asked.sets(asked.treated), **borrowed}, reference), reference, closed, label)
 
 
 # -- private ---------------------------------------------------------------------------------------------------------
 
 
-def _sets(model: Model, given: Mapping[str, Any]) -> dict[Target, Any]:
-    made = model.do(given).interventions
-    return {name: made[name] for name in given}
-
-
-def _all(found: Arms, scale: str, label: str) -> Effect:
-    return effect_of(found, torch.ones(found.treated.shape[-1], dtype=torch.bool), scale, label)
+def _crossed(
+    asked: Question,
+    treated: Arm,
+    control: dict[Target, Any],
+    closed: list[tuple[str, str]],
+    label: str,
+    carried: tuple[str, str] = ("treated", "control"),
+) -> Effect:
+    """The contrast of a nested world with the control world; a recanting witness is noted."""
+    found = run_arms(asked, {"treated": treated, "control": Arm(control)})
+    graph = graph_of(asked)
+    opened = open_edges(graph, asked.treatment, asked.outcome, closed)
+    recanting = witnesses(graph, asked.treatment, asked.outcome, opened)
+    notes = [
+        f"recanting witness: {listed(recanting)} carries the effect along an open path and withholds it along another; "
+        "of a program of finite variables pcm.bounds gives what holds under every coupling"
+    ]
+    account = accounted(
+        found.account,
+        asked,
+        lambda: routed(graph, asked.treatment, asked.outcome, opened, asked.unseen, carried),
+        *(notes if recanting else []),
+    )
+    return effect_of(asked, replace(found, account=account), label)
 
 
 def _mediators(model: Model, treatment: str, outcome: str, given: Sequence[str] | None) -> list[str]:
@@ -176,9 +141,8 @@ def _mediators(model: Model, treatment: str, outcome: str, given: Sequence[str] 
     return names
 
 
-def _edges(model: Model, treatment: str, outcome: str, paths: Sequence[Any]) -> set[tuple[str, str]]:
+def _edges(graph: nx.DiGraph, treatment: str, outcome: str, paths: Sequence[Any]) -> set[tuple[str, str]]:
     """Edges of the paths; an error where those edges make up another path too."""
-    graph = model.structure.graph
     if isinstance(paths, str) or not isinstance(paths, Sequence) or not paths:
         raise ArgumentError(f"paths= is a list such as ['{treatment} -> … -> {outcome}']; found {paths!r}.")
     walks = [tuple(as_path(graph, path)) for path in paths]
@@ -194,12 +158,6 @@ def _edges(model: Model, treatment: str, outcome: str, paths: Sequence[Any]) -> 
             "edges separates them. Add that path, or ask for fewer."
         )
     return edges
-
-
-def _witnesses(edges: set[tuple[str, str]], closed: list[tuple[str, str]], treatment: str) -> list[str]:
-    """Nodes reached by the effect that pass it on along one edge and not along another."""
-    reached = {b for _, b in edges}
-    return sorted({a for a, _ in closed if a in reached and a != treatment and any(a == c for c, _ in edges)})
 
 
 def _words(paths: Sequence[Any]) -> list[str]:

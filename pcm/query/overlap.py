@@ -268,7 +268,7 @@ def _levels(model: Model, treatment: str, treated: Any, control: Any) -> tuple[A
 
 def _mass(fn: Any, codes: Sequence[float], dtype: torch.dtype) -> dict[str, Tensor]:
     """Probability of each level, ``(level, unit)``."""
-    rows = [fn.log_prob(torch.tensor(code, dtype=dtype)).exp() for code in codes]
+    rows = [torch.atleast_1d(fn.log_prob(torch.tensor(code, dtype=dtype)).exp()) for code in codes]
     return {"probability": torch.stack(torch.broadcast_tensors(*rows))}
 
 

@@ -17,9 +17,11 @@ from pcm.worlds.intervention import Stochastic as Stochastic
 from pcm.worlds.intervention import Target as Target
 from pcm.worlds.intervention import align as align
 from pcm.worlds.intervention import read_interventions as read_interventions
+from pcm.worlds.joint import Joint as Joint
 from pcm.worlds.lanes import over_lanes as over_lanes
 from pcm.worlds.noise import choose_seed as choose_seed
 from pcm.worlds.noise import uniforms as uniforms
+from pcm.worlds.plan import MAX_ASSIGNMENTS as MAX_ASSIGNMENTS
 from pcm.worlds.plan import WorldPlan as WorldPlan
 from pcm.worlds.replay import Factual as Factual
 from pcm.worlds.replay import Replayed as Replayed
@@ -29,11 +31,13 @@ from pcm.worlds.replay import replay as replay
 from pcm.worlds.replay import set_value as set_value
 
 __all__ = [
+    "MAX_ASSIGNMENTS",
     "Baseline",
     "Constant",
     "Factual",
     "Function",
     "Intervention",
+    "Joint",
     "PerUnit",
     "Replayed",
     "Run",

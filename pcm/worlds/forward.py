@@ -2,7 +2,7 @@
 
 >>> import pyro, pyro.distributions as dist, torch
 >>> from pcm.program import Program
->>> from pcm.worlds.plan import WorldPlan
+>>> from pcm.worlds.plan import REFERENCE, WorldPlan
 >>> def coin():
 ...     pyro.sample("x", dist.Bernoulli(0.5))
 >>> program = Program(coin)
@@ -24,10 +24,10 @@ from pcm.couplings import resolve, unwrap
 from pcm.program import Program, Site
 from pcm.worlds.intervention import Baseline, Stochastic
 from pcm.worlds.noise import uniforms
-from pcm.worlds.plan import WorldPlan
+from pcm.worlds.plan import REFERENCE, WorldPlan
 from pcm.worlds.replay import Factual, Replayed, Run
 
-__all__ = ["forward", "noise_shape", "world_noise"]
+__all__ = ["Forward", "forward", "noise_shape", "world_noise"]
 
 
 def forward(
@@ -39,7 +39,7 @@ def forward(
     covariates: Mapping[str, Tensor] | None = None,
 ) -> Replayed:
     """Values and distributions of every site, from uniforms by site (see :func:`world_noise`)."""
-    run = _Forward(program, plan, Factual(dict(covariates or {}), {}, units), parameters, {}, uniform)
+    run = Forward(program, plan, Factual(dict(covariates or {}), {}, units), parameters, {}, uniform)
     if plan.reference is not None:
         noise = plan.reference_noise(uniform)
         run.reference = forward(program, plan.reference, parameters, noise, units, covariates).values
@@ -48,7 +48,9 @@ def forward(
     return run.out
 
 
-class _Forward(Run):
+class Forward(Run):
+    """A run in which every site's noise is new."""
+
     def act(self, msg: Any) -> Tensor:
         name = msg["name"]
         if name in self.parameters:
@@ -87,7 +89,7 @@ def world_noise(
                 wanted[f"{parent} -> {name}"] = f"do({parent} -> {name})", noise_shape(plan, parent, action)
     for name in plan.afresh:
         if name in wanted:
-            wanted[f"{name}@reference"] = f"{name}@reference", wanted[name][1]
+            wanted[name + REFERENCE] = name + REFERENCE, wanted[name][1]
     return {key: uniforms(seed, site, rows, draws, *shape) for key, (site, shape) in wanted.items()}
 
 

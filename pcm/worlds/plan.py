@@ -32,10 +32,13 @@ from pcm.graph import CausalGraph
 from pcm.program import Structure
 from pcm.worlds.intervention import Baseline, Function, Intervention, PerUnit, Stochastic, Target
 
-__all__ = ["MAX_ASSIGNMENTS", "WorldPlan", "intervened_graph"]
+__all__ = ["MAX_ASSIGNMENTS", "REFERENCE", "WorldPlan", "intervened_graph"]
 
 #: Joint assignments of discrete ancestors up to which an expectation is exact.
 MAX_ASSIGNMENTS = 4096
+
+#: What the reference world's copy of a site is called, behind the site's name.
+REFERENCE = "@reference"
 
 
 def intervened_graph(structure: Structure, interventions: Mapping[Target, Intervention]) -> CausalGraph:
@@ -128,17 +131,41 @@ class WorldPlan:
             if isinstance(target, tuple):
                 self.edges.setdefault(target[1], {})[target[0]] = action
 
-    @property
+    @cached_property
     def afresh(self) -> tuple[str, ...]:
-        """Sites whose noise does not carry over from the reference world (``independent`` couplings)."""
+        """Sites whose noise does not carry over from the reference world: they read something else there, and their
+        coupling is ``independent``."""
         if self.reference is None:
             return ()
-        sites = self.structure.sites
-        return tuple(name for name, site in sites.items() if site.coupling is not None and site.coupling.rung < 3)
+        sites, apart = self.structure.sites, self.apart(self.reference)
+        return tuple(name for name in apart if (coupling := sites[name].coupling) is not None and coupling.rung < 3)
+
+    def apart(self, other: WorldPlan) -> tuple[str, ...]:
+        """Sites whose mechanism sees something else in the other world, in program order.
+
+        ``Baseline`` interventions take their values from ``other``.
+        """
+        moved: set[str] = set()  # sites whose value differs
+        found: list[str] = []
+        for name in self.structure.sites:
+            mine, theirs = self.edges.get(name, {}), other.edges.get(name, {})
+            sees = any(
+                _sees_apart(parent, mine.get(parent), theirs.get(parent), moved)
+                for parent in self.structure.graph.predecessors(name)
+            )
+            if sees:
+                found.append(name)
+            action = self.sets.get(name)
+            if isinstance(action, Baseline):
+                continue
+            reads = {name} if action is None else set(_reads(action))
+            if action is not other.sets.get(name) or reads & (moved | ({name} if sees else set())):
+                moved.add(name)
+        return tuple(found)
 
     def reference_noise(self, uniform: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Uniforms of the reference world: those of this one, but for sites whose noise is drawn afresh."""
-        return {**uniform, **{n: uniform[f"{n}@reference"] for n in self.afresh if f"{n}@reference" in uniform}}
+        return {**uniform, **{n: uniform[n + REFERENCE] for n in self.afresh if n + REFERENCE in uniform}}
 
     def check_units(self, units: int) -> None:
         """Raise unless every value per unit has as many values as there are units."""
@@ -169,7 +196,7 @@ class WorldPlan:
 
     @cached_property
     def _shape(self) -> _Shape:
-        reads = {t: _reads(t, a) for t, a in self.interventions.items()}
+        reads = {t: _reads(a) for t, a in self.interventions.items()}
         drawn = frozenset(t for t, a in self.interventions.items() if isinstance(a, Stochastic))
         key = (tuple(reads.items()), drawn, self.active)
         cache = self.structure.plans
@@ -218,28 +245,41 @@ class WorldPlan:
                     found[name] |= set(self.reference.randomness[parent])
         return {name: tuple(s for s in self.structure.sites if s in sources) for name, sources in found.items()}
 
-    @cached_property
-    def _borrowed(self) -> frozenset[str]:
-        """Random sites behind the values that are taken from the reference world."""
+    @property
+    def taken(self) -> frozenset[str]:
+        """Variables whose values are taken from the reference world."""
+        return frozenset(
+            target if isinstance(target, str) else target[0]
+            for target, action in self.interventions.items()
+            if isinstance(action, Baseline)
+        )
+
+    def borrowed(self, name: str) -> tuple[str, ...]:
+        """Random sites of the reference world behind the values that ``name`` rests on and that are taken from there."""
         if self.reference is None:
-            return frozenset()
-        parents = [t if isinstance(t, str) else t[0] for t, a in self.interventions.items() if isinstance(a, Baseline)]
-        return frozenset(source for parent in parents for source in self.reference.randomness[parent])
+            return ()
+        above, found = {name, *nx.ancestors(self.graph, name)}, set()
+        for target, action in self.interventions.items():
+            parent, child = (target, target) if isinstance(target, str) else target
+            if isinstance(action, Baseline) and child in above:
+                found.update(self.reference.randomness[parent])
+        return tuple(site for site in self.structure.sites if site in found)
 
     def branches(self, name: str) -> dict[str, int] | None:
-        """Finite random sites above ``name`` with their cardinalities; None where they are too many or not finite."""
-        found: dict[str, int] = {}
-        borrowed = self._borrowed
-        for source in self.randomness[name]:
-            if source == name:
-                continue
-            if source in borrowed:  # its noise is shared with the reference world: two values, one noise
+        """Finite random sites above ``name`` with their cardinalities, those of the reference world under the name
+        ``site@reference``; None where they are too many or not finite."""
+        found: dict[str, int | None] = {}
+        borrowed = self.borrowed(name)
+        for source in self._shape.randomness[name]:
+            if source in borrowed and source not in self.afresh:  # its noise has three values: seen, here, there
                 return None
-            count = self.categories(source)
-            if count is None:
-                return None
-            found[source] = count
-        return found if math.prod(found.values()) <= MAX_ASSIGNMENTS else None
+            if source != name:
+                found[source] = self.categories(source)
+        for source in borrowed:
+            assert self.reference is not None
+            found[source + REFERENCE] = self.reference.categories(source)
+        counts = {source: count for source, count in found.items() if count is not None}
+        return counts if len(counts) == len(found) and math.prod(counts.values()) <= MAX_ASSIGNMENTS else None
 
     def categories(self, source: str) -> int | None:
         """How many values a random site can take, None where it has to be drawn."""
@@ -254,8 +294,15 @@ class WorldPlan:
         return site.cardinality
 
 
-def _reads(target: Target, action: Intervention) -> tuple[str, ...]:
-    """What an intervention reads in its own world; an edge with a reference value still stands for its parent."""
-    if isinstance(action, Function):
-        return action.reads
-    return (target[0],) if isinstance(action, Baseline) and isinstance(target, tuple) else ()
+def _reads(action: Intervention | None) -> tuple[str, ...]:
+    """What an intervention reads in its own world."""
+    return action.reads if isinstance(action, Function) else ()
+
+
+def _sees_apart(parent: str, mine: Intervention | None, theirs: Intervention | None, moved: Collection[str]) -> bool:
+    """Whether a child may read another value along an edge than it does in the other world, where ``moved`` differ."""
+    if isinstance(mine, Baseline):
+        return theirs is not None
+    if mine is None and theirs is None:
+        return parent in moved
+    return mine is not theirs or any(name in moved for name in _reads(mine))

@@ -32,9 +32,9 @@ from pcm.couplings import resolve, unwrap
 from pcm.errors import InterventionError, PCMError, ProgramError
 from pcm.program import Program, Site
 from pcm.worlds.intervention import Baseline, Constant, Function, Intervention, PerUnit, Stochastic, check_support
-from pcm.worlds.plan import WorldPlan
+from pcm.worlds.plan import REFERENCE, WorldPlan
 
-__all__ = ["Factual", "Replayed", "Run", "factual", "one_hot_code", "replay", "set_value"]
+__all__ = ["Factual", "Replayed", "Run", "assigned_value", "factual", "one_hot_code", "replay", "set_value"]
 
 
 @dataclass(frozen=True)
@@ -112,17 +112,21 @@ def replay(
     Parameters
     ----------
     assigned : dict of site to code, optional
-        Values of random finite sites; their probability given the evidence goes into ``weight``.
+        Values of random finite sites; their probability given the evidence goes into ``weight``. Those of the
+        reference world are called ``site@reference``.
     uniform : dict of site to tensor, optional
         Uniforms from which random sites draw. A random site with neither keeps its factual value: its descendants'
         values are then not to be used.
     spend : bool
         Whether ``past`` may be used up: no other world will be replayed from it.
     """
-    run = Run(program, plan, past, parameters, assigned or {}, uniform or {})
+    given = assigned or {}
+    run = Run(program, plan, past, parameters, given, uniform or {})
     if plan.reference is not None:
         noise = plan.reference_noise(uniform or {})
-        run.reference = replay(program, plan.reference, past, parameters, uniform=noise).values
+        there = {name.removesuffix(REFERENCE): code for name, code in given.items() if name.endswith(REFERENCE)}
+        borrowed = replay(program, plan.reference, past, parameters, assigned=there, uniform=noise)
+        run.reference, run.out.weight = borrowed.values, borrowed.weight
     run.spend = spend and plan.reference is None
     run.covariates = {name: run.covariate(name) for name in program.structure.covariates}
     program.execute(run.act, past.units, run.covariates)
@@ -203,7 +207,7 @@ class Run:
             code = self.assigned[name]
             chosen = coupling.transition(unwrap(before)[0], observed, unwrap(fn)[0])
             self._weigh(chosen.movedim(-1, 0)[code] if chosen.dim() else chosen)
-            return _assigned(code, site, observed)
+            return assigned_value(code, site, observed)
         if name in self.uniform:
             return coupling.transport(unwrap(before)[0], observed, unwrap(fn)[0], self.uniform[name])
         return observed
@@ -225,7 +229,7 @@ class Run:
         if name in self.assigned:
             chosen = fn.log_prob(_support_rows(self.assigned[name], site)).exp()
             self._weigh(chosen.expand(self.past.units))
-            return _assigned(self.assigned[name], site, torch.empty(shape, dtype=site.dtype))
+            return assigned_value(self.assigned[name], site, torch.empty(shape, dtype=site.dtype))
         if name in self.uniform:
             return coupling.push(fn, coupling.fresh(fn, self.uniform[name])).to(site.dtype).expand(shape)
         return torch.zeros(shape, dtype=site.dtype)
@@ -326,7 +330,8 @@ def one_hot_code(value: Tensor, site: Site) -> Tensor:
     return value.argmax(-1) if site.one_hot else value
 
 
-def _assigned(code: Tensor, site: Site, like: Tensor) -> Tensor:
+def assigned_value(code: Tensor, site: Site, like: Tensor) -> Tensor:
+    """The value with this code, in the dtype and shape of ``like``."""
     if site.one_hot:
         return torch.nn.functional.one_hot(code, site.cardinality or -1).to(like.dtype).expand(like.shape)
     return code.to(like.dtype).expand(like.shape)

@@ -139,9 +139,9 @@ def test_probabilities_of_causation_are_the_monotone_closed_forms():
     full = scm.counterfactual(frame, worlds={"on": {"t": 1.0}, "off": {"t": 0.0}})
     necessary = frame["t"].eq(1) & frame["y"].eq(1)
     sufficient = frame["t"].eq(0) & frame["y"].eq(0)
-    pn = pcm.probability_of_necessity(scm, "t", "y", data=frame, per_unit=True)
+    pn = pcm.probability_of_necessity(scm, "t", "y", data=frame).units
     assert np.allclose(pn.mean, 1 - full.probability("y", 1, "off")[necessary], atol=1e-12)
-    ps = pcm.probability_of_sufficiency(scm, "t", "y", data=frame, per_unit=True)
+    ps = pcm.probability_of_sufficiency(scm, "t", "y", data=frame).units
     assert np.allclose(ps.mean, full.probability("y", 1, "on")[sufficient], atol=1e-12)
     weights = np.exp(scm.log_prob(frame))
     pns = weights[necessary] @ np.asarray(pn.mean) + weights[sufficient] @ np.asarray(ps.mean)

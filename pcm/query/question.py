@@ -1,0 +1,130 @@
+"""What an effect is asked about: the treatment, the outcome, and the options that all effects share.
+
+>>> import pyro, pyro.distributions as dist
+>>> from pcm.program import Program
+>>> def trial():
+...     t = pyro.sample("t", dist.Bernoulli(0.5))
+...     pyro.sample("y", dist.Normal(2.0 * t, 1.0))
+>>> Question.of(Model(Program(trial)), "t", "y", {"scale": "ratio"}).units
+10000
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from pcm.errors import ArgumentError, DataError, QueryError, UnknownNameError, listed, suggestion
+from pcm.query.model import Model
+from pcm.worlds import Target, choose_seed
+
+__all__ = ["Question"]
+
+SCALES = ("difference", "ratio", "odds")
+
+
+@dataclass(frozen=True)
+class Question:
+    """A treatment's effect on an outcome, and over whom.
+
+    Attributes
+    ----------
+    model : Model
+    treatment, outcome : str
+    treated, control : any
+        What the two arms set the treatment to; anything that ``do`` takes.
+    data : DataFrame or dict, optional
+        Units to average over, with their own noise.
+    scale : {"difference", "ratio", "odds"}
+    units : int
+        Fresh units, where there is no data and the answer is not exact.
+    draws : int
+        Parameter draws of a fitted model.
+    seed : int, optional
+    latent : collection of str
+        Variables of the program that nobody observes, besides those that ``data`` lacks; identification reads it.
+    """
+
+    model: Model
+    treatment: str
+    outcome: str
+    treated: Any = 1
+    control: Any = 0
+    data: Any = None
+    scale: str = "difference"
+    units: int = 10_000
+    draws: int = 500
+    seed: Any = None
+    latent: Collection[str] = ()
+
+    @classmethod
+    def of(cls, model: Model, treatment: str, outcome: str, options: Mapping[str, Any], **defaults: Any) -> Question:
+        """The question with these options, checked."""
+        known = [field.name for field in fields(cls)][3:]
+        for name in options:
+            if name not in known:
+                raise ArgumentError(f"'{name}' is no option of an effect; options: {listed(known)}.{suggestion(name, known)}")
+        chosen = {**defaults, **options}
+        made = cls(model, treatment, outcome, **{**chosen, "seed": choose_seed(chosen.get("seed"))})
+        made._check()
+        return made
+
+    def sets(self, value: Any, **others: Any) -> dict[Target, Any]:
+        """Interventions that give the treatment this value, and other variables theirs."""
+        made = self.model.do({self.treatment: value, **others}).interventions
+        return {name: made[name] for name in (self.treatment, *others)}
+
+    @property
+    def columns(self) -> tuple[str, ...] | None:
+        """Variables of the program that the data have; None without data."""
+        if self.data is None:
+            return None
+        if not hasattr(self.data, "column_names") and not hasattr(self.data, "keys"):
+            raise DataError(
+                f"data= is a DataFrame, a dict of columns or an Arrow table; found {type(self.data).__name__}."
+            )
+        names = self.data.column_names if hasattr(self.data, "column_names") else list(self.data.keys())
+        return tuple(name for name in names if name in self.model.structure.sites)
+
+    @property
+    def given(self) -> bool:
+        """Whether the data have any modelled variable (and not covariates alone)."""
+        return any(self.model.structure.sites[name].kind == "variable" for name in self.columns or ())
+
+    @property
+    def unseen(self) -> tuple[str, ...]:
+        """Variables that nobody observes: declared latent, or without a column in the data that have any other."""
+        sites, seen = self.model.structure.sites, set(self.columns or ())
+        found: set[str] = set(self.latent)
+        for name, site in sites.items():
+            if not self.given or name in seen or name in (self.treatment, self.outcome):
+                continue
+            parents = set(self.model.structure.graph.predecessors(name))
+            if site.kind == "variable" or (site.kind == "deterministic" and parents & found):
+                found.add(name)
+        return tuple(name for name in sites if name in found)
+
+    def _check(self) -> None:
+        sites, treatment, outcome = self.model.structure.sites, self.treatment, self.outcome
+        for name in (treatment, outcome, *self.latent):
+            if name not in sites:
+                raise UnknownNameError(name, known=list(sites))
+        if treatment == outcome:
+            raise ArgumentError(f"treatment and outcome are both '{treatment}'; an effect is on another variable.")
+        for name in (treatment, outcome):
+            if name in self.latent:
+                raise ArgumentError(f"latent={list(self.latent)!r}: the effect is of '{treatment}' on '{outcome}'.")
+        if self.scale not in SCALES:
+            raise ArgumentError(f"scale='{self.scale}' is none of {listed(SCALES)}.")
+        if not sites[outcome].scalar:
+            raise QueryError(
+                f"outcome '{outcome}' has several values a unit {sites[outcome].event}; an effect is on one number."
+            )
+        if not sites[outcome].ordered and sites[outcome].cardinality != 2:
+            raise QueryError(
+                f"outcome '{outcome}' is categorical and has no mean; make it a 0/1 variable of one category."
+            )
+        for name, number in (("units", self.units), ("draws", self.draws)):
+            if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+                raise ArgumentError(f"{name}={number!r}: a positive whole number is needed.")

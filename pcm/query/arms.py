@@ -17,7 +17,6 @@ has few joint values; they are all run, with their probabilities. *Drawn*: fresh
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -34,24 +33,10 @@ from pcm.query.accounting import account_of, parameter_words, site_accounts
 from pcm.query.evaluate import Evaluation
 from pcm.query.evidence import read_units
 from pcm.query.question import Question
-from pcm.query.sampling import covariates_of
-from pcm.worlds import (
-    MAX_ASSIGNMENTS,
-    Joint,
-    PerUnit,
-    Replayed,
-    Target,
-    WorldPlan,
-    align,
-    forward,
-    over_lanes,
-    world_noise,
-)
+from pcm.query.setting import Setting, enumerate_joint, exact_words
+from pcm.worlds import MAX_ASSIGNMENTS, Joint, Replayed, Target, WorldPlan, forward, over_lanes, world_noise
 
-__all__ = ["Arm", "Arms", "Setting", "enumerate_joint", "run_arms"]
-
-#: Runs of a program (parameter draws × assignments × units) up to which an average is exact.
-MAX_RUNS = 2**26
+__all__ = ["Arm", "Arms", "run_arms"]
 
 
 @dataclass(frozen=True)
@@ -92,51 +77,25 @@ class Arms:
     exact: bool = False
 
 
-class Setting:
-    """Fresh units: their covariates, the parameters' draws, and plans of worlds."""
-
-    def __init__(self, question: Question, data: Any = None) -> None:
-        model = self.model = question.model
-        data = question.data if data is None else data
-        self.covariates, self.index = covariates_of(model, data, None if data is not None else question.units)
-        self.parameters = model.parameters(question.draws, question.seed, prior=True)
-        self.lanes = len(next(iter(self.parameters.values()))) if self.parameters else 1
-        self.counted = data is not None
-        if self.lanes > 1 and data is None:  # the lanes' units add up: each needs few
-            self.index = self.index[: max(200, 2_000_000 // self.lanes)]
-        self._fixed = align(model.interventions, self.index)
-        self.natural = self.plan({})
-
-    def plan(self, given: dict[Target, Any], reference: WorldPlan | None = None) -> WorldPlan:
-        """A world in which these are set besides what the model sets."""
-        return WorldPlan(self.model.structure, {**self._fixed, **align(given, self.index)}, None, reference)
-
-    def plan_of(self, arm: Arm) -> WorldPlan:
-        """The world of an arm."""
-        return self.plan(arm.sets, None if arm.reference is None else self.plan(arm.reference))
-
-    def alike(self, plans: list[WorldPlan]) -> bool:
-        """Whether all units are exchangeable before anything is drawn: then one stands for all."""
-        every = [each for plan in plans for each in (plan, plan.reference) if each is not None]
-        return not self.counted and not any(isinstance(a, PerUnit) for p in every for a in p.interventions.values())
-
-
 def run_arms(question: Question, arms: dict[str, Arm], columns: tuple[str, ...] = ()) -> Arms:
     """Expected outcomes of both arms: for the units of ``data`` with their own noise, or on average over fresh ones."""
     if question.given:
         return _given(question, arms, columns)
     setting = Setting(question)
-    plans = {world: setting.plan_of(arm) for world, arm in arms.items()}
+    plans = {world: _plan(setting, arm) for world, arm in arms.items()}
     tied = setting.natural if columns else None
     joints = {world: _joint(plan, question.outcome, tied, columns) for world, plan in plans.items()}
     alike = setting.alike(list(plans.values()))
     units = 1 if alike else len(setting.index)
-    if all(joint.exact for joint in joints.values()) and _few_values(question, columns):
-        if setting.lanes * units * sum(joint.size or 0 for joint in joints.values()) <= MAX_RUNS:
-            found = _exact(question, setting, joints, columns, None if alike else setting.index)
-            if found is not None:
-                return found
+    if _few_values(question, columns) and all(setting.affords(joint, units) for joint in joints.values()):
+        found = _exact(question, setting, joints, columns, None if alike else setting.index)
+        if found is not None:
+            return found
     return _drawn(question, setting, plans, joints, columns)
+
+
+def _plan(setting: Setting, arm: Arm) -> WorldPlan:
+    return setting.plan(arm.sets, None if arm.reference is None else setting.plan(arm.reference))
 
 
 # -- given units -----------------------------------------------------------------------------------------------------
@@ -206,7 +165,7 @@ def _exact(
         means[world] = out["mean"][:, there]
         kept = {name: out[f"column {name}"][:, there].round() for name in columns}
     _check_finite(question, means)
-    words = {world: _exact_words(joint) for world, joint in joints.items()}
+    words = {world: exact_words(joint) for world, joint in joints.items()}
     return Arms(
         means["treated"],
         means["control"],
@@ -217,61 +176,6 @@ def _exact(
         sampled=None if index is not None and not columns else lambda: _again(question, joints, columns),
         exact=True,
     )
-
-
-def enumerate_joint(
-    setting: Setting,
-    joint: Joint,
-    payload: Callable[[Replayed, Replayed | None], dict[str, Tensor]],
-    units: int,
-    by_tied: bool,
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """Expectations of a payload over all assignments, or over this world's given each of the tied world's.
-
-    Returns
-    -------
-    weight : Tensor ``(lane, cell)``
-        Probability of each cell: a unit, or an assignment of the tied world and a unit.
-    expectations : dict of str to Tensor ``(lane, cell)``
-        0 in cells of no probability.
-    """
-    outer, inner = joint.codes
-    count = joint.size or 1
-    within = math.prod((joint.inner or {}).values())
-    cells = count // within if by_tied else 1
-    sums: dict[str, Tensor] = {}
-
-    def one(lane: dict[str, Any]) -> dict[str, Tensor]:
-        here, there, weight = joint.run(
-            setting.model.program, lane["parameters"], lane["outer"], lane["inner"], units, setting.covariates
-        )
-        found = {name: value.expand(units) for name, value in payload(here, there).items()}
-        return {"weight": weight, **{name: torch.where(weight > 0, value, 0.0) * weight for name, value in found.items()}}
-
-    def inputs(part: slice) -> dict[str, Any]:
-        lane = torch.arange(part.start, part.stop)
-        return {
-            "parameters": {name: value[lane // count] for name, value in setting.parameters.items()},
-            "outer": {name: value[lane % count] for name, value in outer.items()},
-            "inner": {name: value[lane % count] for name, value in inner.items()},
-            "lane": lane,  # something to map over where nothing else is
-        }
-
-    def add(out: dict[str, Tensor], part: slice) -> None:
-        lane = torch.arange(part.start, part.stop)
-        place = lane // count * cells + (lane % count // within if by_tied else 0)
-        for name, value in out.items():
-            if name not in sums:
-                sums[name] = value.new_zeros((setting.lanes * cells, units))
-            sums[name].index_add_(0, place, value)
-
-    with setting.model.program.sealed():
-        over_lanes(one, inputs, setting.lanes * count, size=units, reduce=add)
-    weight = sums.pop("weight")
-    scaled = {name: torch.where(weight > 0, value / weight.clamp(min=1e-300), 0.0) for name, value in sums.items()}
-    if not by_tied:
-        scaled = sums  # the probabilities of all assignments sum to one
-    return (weight / units).reshape(setting.lanes, -1), {n: v.reshape(setting.lanes, -1) for n, v in scaled.items()}
 
 
 # -- fresh units -----------------------------------------------------------------------------------------------------
@@ -349,13 +253,6 @@ def _check_finite(question: Question, means: dict[str, Tensor]) -> None:
             raise QueryError(
                 f"the mean of '{question.outcome}' is not finite in the {world} arm; it has no average effect."
             )
-
-
-def _exact_words(joint: Joint) -> str:
-    names = list(dict.fromkeys([*(joint.outer or {}), *(joint.inner or {})]))
-    if not names:
-        return "exact, no site is drawn"
-    return f"exact over {joint.size} joint assignments of {', '.join(names)}"
 
 
 def _why(joint: Joint) -> str:

@@ -30,7 +30,6 @@ from torch import Tensor
 from pcm.errors import QueryError
 from pcm.query.account import Account
 from pcm.query.accounting import account_of, parameter_words, site_accounts
-from pcm.query.arms import MAX_RUNS, Setting, enumerate_joint
 from pcm.query.effect import Effect
 from pcm.query.evaluate import Evaluation
 from pcm.query.evidence import read_units
@@ -39,6 +38,7 @@ from pcm.query.mechanisms import code_of
 from pcm.query.model import Model
 from pcm.query.question import Question
 from pcm.query.sampling import sample
+from pcm.query.setting import Setting, enumerate_joint, exact_words
 from pcm.worlds import Joint, Replayed
 
 __all__ = [
@@ -103,9 +103,7 @@ def _causation(kind: str, model: Model, treatment: str, outcome: str, *, value: 
     error = None
     if not asked.given and each.draws.shape[0] == 1 and each.draws.shape[1] > 1:
         error = float(each.draws[0].std(ddof=1) / each.draws.shape[1] ** 0.5)
-    return Effect(
-        each.draws.mean(1), label=label, account=each.account, standard_error=error, by_unit=lambda: each
-    )
+    return Effect(each.draws.mean(1), label=label, account=each.account, standard_error=error, by_unit=lambda: each)
 
 
 # -- private ---------------------------------------------------------------------------------------------------------
@@ -114,7 +112,7 @@ def _causation(kind: str, model: Model, treatment: str, outcome: str, *, value: 
 def _exact(
     asked: Question, kind: str, codes: dict[str, float], event: float, nobody: Any
 ) -> tuple[np.ndarray, Account] | None:
-    """The average over every joint value of what the event rests on in its two worlds; None where it has to be drawn."""
+    """The average over every joint value of what the event rests on in two worlds; None where it has to be drawn."""
     setting = Setting(asked)
     treatment, outcome = asked.treatment, asked.outcome
     treated, control = (setting.plan(asked.sets(value)) for value in (asked.treated, asked.control))
@@ -123,7 +121,7 @@ def _exact(
     else:
         joint = Joint(control if kind == "necessity" else treated, [outcome], setting.natural, [treatment, outcome])
     units = 1 if setting.alike([treated, control]) else len(setting.index)
-    if not joint.exact or setting.lanes * units * (joint.size or 1) > MAX_RUNS:
+    if not setting.affords(joint, units):
         return None
 
     def payload(here: Replayed, there: Replayed | None) -> dict[str, Tensor]:
@@ -144,12 +142,11 @@ def _exact(
     if not bool((member > 0).all()):
         raise nobody()
     parameters, khat, ess = parameter_words(asked.model, setting.lanes)
-    names = list(dict.fromkeys([*(joint.outer or {}), *(joint.inner or {})]))
     account = Account(
         rung=3,
-        sites=site_accounts(asked.model, frozenset(names)),
+        sites=site_accounts(asked.model, frozenset(joint.inner or {})),
         parameters=parameters,
-        worlds={"both": f"exact over {joint.size} joint assignments of {', '.join(names)}"},
+        worlds=dict.fromkeys(("treated", "control"), exact_words(joint)),
         khat=khat,
         ess=ess,
         notes=asked.model.structure.notes,
@@ -162,7 +159,11 @@ def _of_units(
 ) -> tuple[np.ndarray, pd.Index, Account]:
     """The probability of every unit that it concerns, given what was seen of it: ``(lane, unit)``."""
     model, treatment, outcome = asked.model, asked.treatment, asked.outcome
-    data = asked.data if asked.given else sample(model, None if asked.data is not None else asked.units, asked.data, asked.seed)
+    data = (
+        asked.data
+        if asked.given
+        else sample(model, None if asked.data is not None else asked.units, asked.data, asked.seed)
+    )
     found = read_units(model, data, what="data", partial=False)
     worlds = {"treated": asked.sets(asked.treated), "control": asked.sets(asked.control)}
     parameters = model.parameters(asked.draws, asked.seed, prior=False)
@@ -201,4 +202,3 @@ def _both(
     drawn = (first & second).to(chance.dtype)
     drawn = drawn if len(chance) == len(drawn) else drawn.mean(0, keepdim=True)
     return torch.where(known, chance, drawn)
-

@@ -61,9 +61,7 @@ def att(model: Model, treatment: str, outcome: str, **options: Any) -> Effect:
     return effect_of(asked, arms, f"ATT of {treatment} on {outcome}", chosen)
 
 
-def cate(
-    model: Model, treatment: str, outcome: str, *, given: Sequence[str], bins: int = 5, **options: Any
-) -> Effect:
+def cate(model: Model, treatment: str, outcome: str, *, given: Sequence[str], bins: int = 5, **options: Any) -> Effect:
     """Average effect within groups; see :func:`pcm.cate`."""
     if not isinstance(given, str) and not hasattr(given, "__iter__"):
         raise ArgumentError(f"cate(given=…) takes a list of variables; found {given!r}.")
@@ -89,9 +87,7 @@ def cate(
     )
 
 
-def effect_of(
-    asked: Question, arms: Arms, label: str, chosen: Callable[[Arms], Tensor] | None = None
-) -> Effect:
+def effect_of(asked: Question, arms: Arms, label: str, chosen: Callable[[Arms], Tensor] | None = None) -> Effect:
     """The effect over all units, or over those chosen, a draw a lane."""
     every = torch.ones(arms.treated.shape[-1], dtype=torch.bool)
     draws, error = _averaged(asked, arms, every if chosen is None else chosen(arms))
@@ -136,9 +132,7 @@ def _averaged(asked: Question, arms: Arms, member: Tensor) -> tuple[np.ndarray, 
     return draws.numpy(), error
 
 
-def _unit_by_unit(
-    asked: Question, arms: Arms, label: str, chosen: Callable[[Arms], Tensor] | None
-) -> Effect:
+def _unit_by_unit(asked: Question, arms: Arms, label: str, chosen: Callable[[Arms], Tensor] | None) -> Effect:
     arms = arms.sampled() if arms.sampled is not None else arms
     assert arms.index is not None
     draws, index = _scaled(arms.treated, arms.control, asked.scale).numpy(), arms.index

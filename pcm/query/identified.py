@@ -96,8 +96,7 @@ def witnesses(graph: nx.DiGraph, treatment: str, outcome: str, opened: Edges) ->
     return [
         name
         for name in graph
-        if name in reached
-        and any((name, child) not in opened and child in above for child in graph.successors(name))
+        if name in reached and any((name, child) not in opened and child in above for child in graph.successors(name))
     ]
 
 
@@ -168,9 +167,7 @@ def _carrying(treatment: str, opened: Edges, latent: Collection[str]) -> set[str
     return _visible(kept, treatment, latent) if treatment in kept else set()
 
 
-def _withheld(
-    graph: nx.DiGraph, treatment: str, outcome: str, opened: Edges, latent: Collection[str]
-) -> set[str]:
+def _withheld(graph: nx.DiGraph, treatment: str, outcome: str, opened: Edges, latent: Collection[str]) -> set[str]:
     """Observed children of the treatment through which a path begins that is not open."""
     found = set()
     for child in _visible(graph, treatment, latent):

@@ -78,7 +78,8 @@ def _natural(
     graph = graph_of(asked)
     closed = [(parent, name) for name in chosen for parent in graph.predecessors(name)]
     carried = ("treated", "control") if kind == "NDE" else ("control", "treated")
-    return _crossed(asked, Arm({**own, **borrowed}, other), second, closed, label, carried)
+    bounding = f"pcm.Query.{kind.lower()}({treatment!r}, {outcome!r}, mediators={chosen!r}{_values(asked)})"
+    return _crossed(asked, Arm({**own, **borrowed}, other), second, closed, label, bounding, carried)
 
 
 def path_effect(model: Model, treatment: str, outcome: str, *, paths: Sequence[Any], **options: Any) -> Effect:
@@ -92,7 +93,12 @@ def path_effect(model: Model, treatment: str, outcome: str, *, paths: Sequence[A
     reference = asked.sets(asked.control)
     borrowed: dict[Target, Any] = {edge: Baseline() for edge in closed}
     label = f"effect of {treatment} on {outcome} along {'; '.join(_words(paths))}"
-    return _crossed(asked, Arm({**asked.sets(asked.treated), **borrowed}, reference), reference, closed, label)
+    bounding = repr(f"PSE({'; '.join(_words(paths))})")
+    if _values(asked):
+        bounding = f"pcm.Query.path_effect({treatment!r}, {outcome!r}, paths={_words(paths)!r}{_values(asked)})"
+    return _crossed(
+        asked, Arm({**asked.sets(asked.treated), **borrowed}, reference), reference, closed, label, bounding
+    )
 
 
 # -- private ---------------------------------------------------------------------------------------------------------
@@ -104,6 +110,7 @@ def _crossed(
     control: dict[Target, Any],
     closed: list[tuple[str, str]],
     label: str,
+    bounding: str,
     carried: tuple[str, str] = ("treated", "control"),
 ) -> Effect:
     """The contrast of a nested world with the control world; a recanting witness is noted."""
@@ -113,7 +120,7 @@ def _crossed(
     recanting = witnesses(graph, asked.treatment, asked.outcome, opened)
     notes = [
         f"recanting witness: {listed(recanting)} carries the effect along an open path and withholds it along another; "
-        "of a program of finite variables pcm.bounds gives what holds under every coupling"
+        f"over every coupling of a program of finite variables it is bounded by pcm.bounds(scm, {bounding})"
     ]
     account = accounted(
         found.account,
@@ -158,6 +165,13 @@ def _edges(graph: nx.DiGraph, treatment: str, outcome: str, paths: Sequence[Any]
             "edges separates them. Add that path, or ask for fewer."
         )
     return edges
+
+
+def _values(asked: Question) -> str:
+    """The arms' values as arguments, where they are not the usual ones."""
+    if all(isinstance(v, int | float) and v == usual for v, usual in ((asked.treated, 1), (asked.control, 0))):
+        return ""
+    return f", treated={asked.treated!r}, control={asked.control!r}"
 
 
 def _words(paths: Sequence[Any]) -> list[str]:

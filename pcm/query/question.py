@@ -64,7 +64,9 @@ class Question:
         known = [field.name for field in fields(cls)][3:]
         for name in options:
             if name not in known:
-                raise ArgumentError(f"'{name}' is no option of an effect; options: {listed(known)}.{suggestion(name, known)}")
+                raise ArgumentError(
+                    f"'{name}' is no option of an effect; options: {listed(known)}.{suggestion(name, known)}"
+                )
         chosen = {**defaults, **options}
         made = cls(model, treatment, outcome, **{**chosen, "seed": choose_seed(chosen.get("seed"))})
         made._check()

@@ -100,7 +100,7 @@ class Joint:
 
     @property
     def codes(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Codes of the tied world's sites and of this one's, ``(assignment,)``; those of the tied world vary slowest."""
+        """Codes of the tied world's sites and of this one's, ``(assignment,)``; the tied world's vary slowest."""
         assert self.outer is not None and self.inner is not None
         counts = [*self.outer.values(), *self.inner.values()]
         table = torch.tensor(list(itertools.product(*map(range, counts))), dtype=torch.int64)
@@ -171,11 +171,15 @@ class _Enumerated(Forward):
             elif isinstance(bare, FINITE):
                 chances = log_table(bare).exp()
             else:
-                chances = bare.log_prob(assigned_value(code, site, torch.empty(site.event, dtype=site.dtype))).exp()[..., None]
+                chances = bare.log_prob(assigned_value(code, site, torch.empty(site.event, dtype=site.dtype))).exp()[
+                    ..., None
+                ]
                 code = torch.zeros_like(code)
             chosen = chances.movedim(-1, 0)[code]
             self._weigh(chosen.expand(self.past.units))
-            value = assigned_value(self.assigned[name], site, torch.empty(site.shape(self.past.units), dtype=site.dtype))
+            value = assigned_value(
+                self.assigned[name], site, torch.empty(site.shape(self.past.units), dtype=site.dtype)
+            )
         else:
             left, right = noise_shape(self.plan, name)
             middle = torch.full((*left, self.past.units, *right), 0.5, dtype=self.program.dtype)

@@ -255,7 +255,7 @@ class WorldPlan:
         )
 
     def borrowed(self, name: str) -> tuple[str, ...]:
-        """Random sites of the reference world behind the values that ``name`` rests on and that are taken from there."""
+        """Random sites of the reference world behind what ``name`` takes from there, itself or through others."""
         if self.reference is None:
             return ()
         above, found = {name, *nx.ancestors(self.graph, name)}, set()

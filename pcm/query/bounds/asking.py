@@ -56,7 +56,8 @@ def bounds(
         table: a DataFrame with a column a variable and a column ``probability`` or ``count`` (or neither: a row a
         unit), a Series with a named MultiIndex, an ``xarray.DataArray``, a dict.
     query : str or Query
-        ``"PNS(x, y)"``, ``"PN"``, ``"PS"``, ``"ATE"``, ``"ATT"``, ``"NDE"``, ``"NIE"``, ``"P(y=1 | do(x=1))"``,
+        ``"PNS(x, y)"``, ``"PN"``, ``"PS"``, ``"ATE"``, ``"ATT"``, ``"NDE"``, ``"NIE"``, ``"PSE(x -> m -> y)"``
+        (several paths: ``"PSE(x -> m -> y; x -> y)"``), ``"P(y=1 | do(x=1))"``,
         ``"P(y[x=1]=1 | x=0, y=0)"``, or a :class:`Query`.
     graph : networkx.DiGraph, edges, or str such as ``"z -> x -> y; x <-> y"``
         Of a table; a model has its own.
@@ -151,10 +152,13 @@ def _edges(monotone: Iterable[Sequence[str]]) -> list[tuple[str, str]]:
 
 def _names(query: Query) -> set[str]:
     names: set[str] = set()
-    for atom in [*query.given, *(a for t in query.terms for a in (*t.event, *([t.mean] if t.mean else [])))]:
+    stack = [*query.given, *(a for t in query.terms for a in (*t.event, *([t.mean] if t.mean else [])))]
+    while stack:
+        atom = stack.pop()
         names.add(atom.variable)
-        for target, _ in atom.world:
+        for target, value in atom.world:
             names.update(target if isinstance(target, tuple) else (target,))
+            stack += [value] if isinstance(value, Atom) else []
     return names
 
 

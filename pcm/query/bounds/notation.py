@@ -30,7 +30,7 @@ _ATOM = re.compile(r"^\s*(?P<name>[^\[\]=!≠\s]+)\s*(\[(?P<world>[^\]]*)\])?\s*
 
 
 def parse_query(text: str) -> Query:
-    """A :class:`Query` from ``NAME(treatment, outcome)`` or ``P(atoms | atoms)``.
+    """A :class:`Query` from ``NAME(treatment, outcome)``, ``PSE(path; path)`` or ``P(atoms | atoms)``.
 
     Raises
     ------
@@ -38,6 +38,11 @@ def parse_query(text: str) -> Query:
         The string is neither; the message shows both forms.
     """
     match = re.fullmatch(r"\s*(\w+)\s*\((.*)\)\s*", text, re.DOTALL)
+    if match and match[1].lower() == "pse":
+        paths = [path.strip() for path in re.split(r"[;,]", match[2]) if path.strip()]
+        ends = [re.split(r"->|→", path) for path in paths]
+        if paths and all(len(steps) > 1 for steps in ends):
+            return Query.path_effect(ends[0][0].strip(), ends[0][-1].strip(), paths=paths)
     if match and match[1].lower() in _NAMED:
         names = [name.strip() for name in match[2].split(",")]
         if len(names) == 2 and all(names):
@@ -122,7 +127,7 @@ def _unreadable(text: str, piece: str | None = None) -> ArgumentError:
     about = f" ('{piece.strip()}' is no 'variable=value')" if piece is not None else ""
     return ArgumentError(
         f"the query {text!r} cannot be read{about}; write for instance 'PNS(x, y)' (also PN, PS, ATE, ATT, NDE, NIE), "
-        "'P(y=1 | do(x=1))' or 'P(y[x=1]=1 | x=0, y=0)', or use pcm.query.bounds.Query."
+        "'PSE(x -> m -> y)', 'P(y=1 | do(x=1))' or 'P(y[x=1]=1 | x=0, y=0)', or use pcm.query.bounds.Query."
     )
 
 

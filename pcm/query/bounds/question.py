@@ -16,15 +16,17 @@ Atom(y[x=1])
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from pcm.errors import ArgumentError
 
 __all__ = ["Atom", "Query", "Term", "World"]
 
-#: Interventions of a world: pairs of a target (a variable, or an edge ``(parent, child)``) and its value.
+#: Interventions of a world: pairs of a target (a variable, or an edge ``(parent, child)``) and its value, which may be
+#: the :class:`Atom` of that variable in another world.
 World = tuple[tuple[Any, Any], ...]
 
 
@@ -103,20 +105,65 @@ class Query:
         return cls(f"ATT of {treatment} on {outcome}", terms, (Atom(treatment, treated),))
 
     @classmethod
-    def nde(cls, treatment: str, outcome: str, *, treated: Any = 1, control: Any = 0) -> Query:
-        """Natural direct effect: only the edge treatment → outcome changes, ``E[Y_{1, M_0}] − E[Y_0]``."""
-        direct = (*_world({treatment: control}), ((treatment, outcome), treated))
+    def nde(
+        cls, treatment: str, outcome: str, *, treated: Any = 1, control: Any = 0, mediators: Iterable[str] | None = None
+    ) -> Query:
+        """Natural direct effect ``E[Y_{1, M_0}] − E[Y_0]``; by default only treatment → outcome changes."""
+        if mediators is None:
+            direct = (*_world({treatment: control}), ((treatment, outcome), treated))
+        else:
+            direct = _crossed(treatment, treated, control, mediators)
         control_world = _world({treatment: control})
         terms = (Term(1.0, mean=Atom(outcome, world=direct)), Term(-1.0, mean=Atom(outcome, world=control_world)))
         return cls(f"NDE of {treatment} on {outcome}", terms)
 
     @classmethod
-    def nie(cls, treatment: str, outcome: str, *, treated: Any = 1, control: Any = 0) -> Query:
-        """Natural indirect effect: all but the edge treatment → outcome changes, ``E[Y_{0, M_1}] − E[Y_0]``."""
-        indirect = (*_world({treatment: treated}), ((treatment, outcome), control))
+    def nie(
+        cls, treatment: str, outcome: str, *, treated: Any = 1, control: Any = 0, mediators: Iterable[str] | None = None
+    ) -> Query:
+        """Natural indirect effect ``E[Y_{0, M_1}] − E[Y_0]``; by default all but treatment → outcome changes."""
+        if mediators is None:
+            indirect = (*_world({treatment: treated}), ((treatment, outcome), control))
+        else:
+            indirect = _crossed(treatment, control, treated, mediators)
         control_world = _world({treatment: control})
         terms = (Term(1.0, mean=Atom(outcome, world=indirect)), Term(-1.0, mean=Atom(outcome, world=control_world)))
         return cls(f"NIE of {treatment} on {outcome}", terms)
+
+    @classmethod
+    def path_effect(
+        cls, treatment: str, outcome: str, *, paths: Iterable[Any], treated: Any = 1, control: Any = 0
+    ) -> Query:
+        """Effect along these directed paths alone; along all others the treatment keeps its control value.
+
+        A variable on a path reads, along the paths' edges, what the treated treatment makes of its parents, and all
+        else as it is in the control world.
+
+        Examples
+        --------
+        >>> Query.path_effect("t", "y", paths=["t -> w -> y"])
+        Query(effect of t on y along t → w → y)
+        """
+        if isinstance(paths, str) or not isinstance(paths, Iterable):
+            raise ArgumentError(f"paths= is a list such as ['{treatment} -> … -> {outcome}']; found {paths!r}.")
+        walks = [_walk(path, treatment, outcome) for path in paths]
+        edges = list(dict.fromkeys(edge for walk in walks for edge in pairwise(walk)))
+        made = set(_walks(edges, treatment, outcome))
+        label = f"effect of {treatment} on {outcome} along {'; '.join(' → '.join(walk) for walk in walks)}"
+        extra = sorted(made - set(walks))
+        if extra or not walks:
+            raise ArgumentError(
+                f"{label}: the edges also make up {' → '.join(extra[0])}; add that path, or ask for fewer."
+                if extra
+                else f"paths=[]: give at least one path '{treatment} -> … -> {outcome}'."
+            )
+        base = _world({treatment: control})
+
+        def along(name: str) -> Atom:
+            read = [(p, treated if p == treatment else along(p)) for p, child in edges if child == name]
+            return Atom(name, world=(*base, *(((parent, name), value) for parent, value in read)))
+
+        return cls(label, (Term(1.0, mean=along(outcome)), Term(-1.0, mean=Atom(outcome, world=base))))
 
     # -- probabilities -------------------------------------------------------------------------------------------
 
@@ -176,6 +223,31 @@ def _contrast(
         Term(1.0, event, Atom(outcome, world=_world({treatment: treated}))),
         Term(-1.0, event, Atom(outcome, world=_world({treatment: control}))),
     )
+
+
+def _crossed(treatment: str, own: Any, other: Any, mediators: Iterable[str]) -> World:
+    """The world with the treatment at its own value and the mediators as they are at the other one."""
+    names = [mediators] if isinstance(mediators, str) else mediators
+    elsewhere = _world({treatment: other})
+    return (*_world({treatment: own}), *((name, Atom(name, world=elsewhere)) for name in names))
+
+
+def _walk(path: Any, treatment: str, outcome: str) -> tuple[str, ...]:
+    parts = path.replace("→", "->").split("->") if isinstance(path, str) else path
+    walk = tuple(part.strip() for part in parts)
+    if len(walk) < 2 or walk[0] != treatment or walk[-1] != outcome or len(set(walk)) < len(walk):
+        raise ArgumentError(f"the path {' → '.join(walk)} does not lead from '{treatment}' to '{outcome}'.")
+    return walk
+
+
+def _walks(edges: list[tuple[str, str]], start: str, end: str) -> Iterator[tuple[str, ...]]:
+    """All walks along these edges; they are of directed paths that end in one variable."""
+    if start == end:
+        yield (end,)
+        return
+    for parent, child in edges:
+        if parent == start:
+            yield from ((start, *rest) for rest in _walks(edges, child, end))
 
 
 def _world(do: Mapping[Any, Any]) -> World:

@@ -34,7 +34,7 @@ from pcm.errors import EvidenceError, QueryError, UnknownNameError, listed
 from pcm.io.frames import read_evidence
 from pcm.program import Site
 from pcm.query.bounds.programs import graph_of_model
-from pcm.query.bounds.question import Query
+from pcm.query.bounds.question import Atom, Query
 from pcm.query.bounds.result import Bounds
 from pcm.query.evidence import columns_of
 from pcm.query.model import Model
@@ -81,6 +81,11 @@ def frechet(model: Model, query: Query, data: Any, *, draws: int = 50, seed: int
     order = [name for name in sites if name in above or name == outcome]
     evidence = read_evidence(data, columns_of(model), what="data")
     _complete(model, order, evidence)
+    if any(isinstance(value, Atom) for _, value in atom.world):
+        raise QueryError(
+            f"{query.label} takes values from a second world; of units with continuous causes it cannot be bounded. "
+            "Cut them into classes, or ask for the average of a program of finite variables."
+        )
     do = read_interventions(dict(atom.world), model.structure, model.program.parameters, model.categories)
     changed = set(do).union(*(nx.descendants(graph, name) for name in do))
     _determined(model, outcome, [name for name in order if name in changed and name not in do])

@@ -101,11 +101,11 @@ class Asked:
         return levels[name].index(value)
 
     def _copy(self, name: str, world: dict[Any, int]) -> int:
-        """Number of a variable's copy in a world; below zero where the world sets it."""
+        """Number of a variable's copy in a world; below zero where the world sets it. ``world`` has copies too."""
         if name in world:
-            return _SET - world[name]
+            return world[name]
         inputs = tuple(
-            _SET - world[parent, name] if (parent, name) in world else self._copy(parent, world)
+            world[parent, name] if (parent, name) in world else self._copy(parent, world)
             for parent in self.law.shape.parents[name]
         )
         key = (name, inputs)
@@ -113,6 +113,14 @@ class Asked:
             self._ids[key] = len(self._copies)
             self._copies.append(key)
         return self._ids[key]
+
+    def _value(self, name: str, value: Any) -> int:
+        """The copy that a world takes as the value of a variable: one that is set, or the variable in another world."""
+        if not isinstance(value, Atom):
+            return _SET - self._code(name, value)
+        if value.variable != name:
+            raise QueryError(f"{self.query.label}: '{name}' takes its value from another world, found {value}.")
+        return self._placed(value)
 
     def _placed(self, atom: Atom) -> int:
         shape, world = self.law.shape, {}
@@ -124,10 +132,10 @@ class Asked:
                     raise GraphError(
                         f"{self.query.label}: {' → '.join(map(str, target))} is not an edge of the graph.", edge=target
                     )
-                world[target] = self._code(target[0], value)
+                world[target] = self._value(target[0], value)
             else:
-                code = self._code(target, value)
-                if world.setdefault(target, code) != code:
+                copy = self._value(target, value)
+                if world.setdefault(target, copy) != copy:
                     raise InterventionError(f"{self.query.label} sets '{target}' to two values.", site=target)
         return self._copy(atom.variable, world)
 

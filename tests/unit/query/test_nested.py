@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import itertools
+import math
 
+import networkx as nx
 import numpy as np
 import pandas as pd
 import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from hypothesis import given, settings
 
 import pcm
+from tests.laws.random_programs import linears
 
 NOISE = {"t": 1.0, "w": 1.0, "m": 0.7, "y": 0.5}
 
@@ -51,6 +55,39 @@ def test_linear_effects_are_products_of_coefficients(model, ask, truth, with_dat
     assert abs(float(ask(scm, options)) - 1.5 * truth) <= 1e-12
 
 
+@given(linears())
+@settings(max_examples=25, deadline=None)
+def test_random_linear_programs_agree_with_the_algebra(linear):
+    """Natural and path effects are sums of products of coefficients, of fresh units and of each given one."""
+    names, last = linear.names, len(linear.names) - 1
+    graph = nx.DiGraph([(names[p], names[c]) for c, p in zip(*np.nonzero(linear.coefficients), strict=True)])
+    if not (graph.has_node(names[0]) and graph.has_node(names[last]) and nx.has_path(graph, names[0], names[last])):
+        return
+    scm = pcm.SCM(linear.program())
+    paths = [tuple(path) for path in nx.all_simple_paths(graph, names[0], names[last])]
+    along = {
+        path: math.prod(linear.coefficients[names.index(b), names.index(a)] for a, b in itertools.pairwise(path))
+        for path in paths
+    }
+    size = max(1.0, np.abs(linear.counterfactual(np.zeros((1, last + 1)), {0: np.array([2.0])})).max())
+    options = {"treated": 2.0, "control": -0.5, "seed": 0, "units": 20}
+    direct = along.get((names[0], names[last]), 0.0)
+    truths = [
+        (lambda o: pcm.ate(scm, names[0], names[last], **o), sum(along.values())),
+        (lambda o: pcm.nde(scm, names[0], names[last], **o), direct),
+        (lambda o: pcm.nie(scm, names[0], names[last], **o), sum(along.values()) - direct),
+        (lambda o: pcm.path_effect(scm, names[0], names[last], paths=[" -> ".join(paths[0])], **o), along[paths[0]]),
+    ]
+    people = scm.sample(10, seed=0).rename(index=lambda place: f"unit {place}")
+    for ask, truth in truths:
+        for data in (None, people):
+            found = ask({**options, "data": data})
+            assert abs(float(found) - 2.5 * truth) <= 1e-12 * size
+            assert np.abs(found.units.mean - 2.5 * truth).max() <= 1e-11 * size
+            assert len(found.units) == (20 if data is None else 10)
+    assert list(found.units.index) == list(people.index)
+
+
 def test_path_effects_of_all_paths_add_up_to_the_total_effect(model):
     scm, frame = model
     every = ["t -> y", "t -> w -> y", "t -> m -> y", "t -> w -> m -> y"]
@@ -79,13 +116,14 @@ def binary():
 
 
 def test_discrete_mediation_is_the_mediation_formula():
-    """Pearl's mediation formula; fresh and given units, within five standard errors."""
+    """Pearl's mediation formula: exact, and of drawn and given units within five standard errors."""
     scm = pcm.SCM(binary)
     direct = sum(p * (outcome(1, m) - outcome(0, m)) for m, p in ((0, 0.8), (1, 0.2)))
     indirect = 0.5 * (outcome(0, 1) - outcome(0, 0))
     for effect, truth in ((pcm.nde, direct), (pcm.nie, indirect)):
-        fresh = effect(scm, "t", "y", seed=0, units=40_000)
-        assert abs(float(fresh) - truth) <= 5 * fresh.standard_error
+        assert abs(float(effect(scm, "t", "y")) - truth) <= 1e-12
+        drawn = effect(scm, "t", "y", seed=0, units=40_000).units.mean
+        assert abs(drawn.mean() - truth) <= 5 * drawn.std() / 200
         given = effect(scm, "t", "y", data=scm.sample(4_000, seed=1), seed=2)
         assert abs(float(given) - truth) <= 5 * 0.5 / np.sqrt(4_000)
 
@@ -102,7 +140,9 @@ def test_a_recanting_witness_shares_its_noise_unless_its_coupling_is_independent
     for coupling, truth in (("monotone", 0.08), ("independent", 0.56 * 0.16 - 0.06 * 0.52)):
         scm = pcm.SCM(career, couplings={"w": coupling})
         fresh = pcm.path_effect(scm, "t", "y", paths=["t -> w -> y"], units=100_000, seed=0)
-        assert abs(float(fresh) - truth) <= 5 * fresh.standard_error and fresh.account.rung == 3
+        assert abs(float(fresh) - truth) <= 1e-12 and fresh.account.rung == 3
+        drawn = fresh.units.mean
+        assert abs(drawn.mean() - truth) <= 5 * drawn.std() / 100_000**0.5
         given = pcm.path_effect(scm, "t", "y", paths=["t -> w -> y"], data=scm.sample(8_000, seed=1), seed=2)
         assert abs(float(given) - truth) <= 0.012
 
@@ -126,11 +166,10 @@ def test_berkeley_admissions_direction():
     direct = (men / men.sum() * (rates[1] - rates[0])).sum()
     reverse = (women / women.sum() * (rates[0] - rates[1])).sum()
     assert (round(total, 5), round(direct, 5)) == (-0.14165, 0.07097)
-    options = {"seed": 0, "units": 200_000}
-    assert abs(float(pcm.ate(scm, "female", "admitted", **options)) - total) <= 3e-3
-    assert abs(float(pcm.nde(scm, "female", "admitted", **options)) - direct) <= 3e-3
-    back = pcm.nde(scm, "female", "admitted", treated=0, control=1, **options)
-    assert abs(float(back) - reverse) <= 3e-3
+    assert abs(float(pcm.ate(scm, "female", "admitted")) - total) <= 1e-12
+    assert abs(float(pcm.nde(scm, "female", "admitted")) - direct) <= 1e-12
+    back = pcm.nde(scm, "female", "admitted", treated=0, control=1)
+    assert abs(float(back) - reverse) <= 1e-12
 
 
 def test_probabilities_of_causation_are_the_monotone_closed_forms():
@@ -145,8 +184,10 @@ def test_probabilities_of_causation_are_the_monotone_closed_forms():
     assert np.allclose(ps.mean, full.probability("y", 1, "on")[sufficient], atol=1e-12)
     weights = np.exp(scm.log_prob(frame))
     pns = weights[necessary] @ np.asarray(pn.mean) + weights[sufficient] @ np.asarray(ps.mean)
-    found = pcm.probability_of_necessity_and_sufficiency(scm, "t", "y", seed=0, units=40_000)
-    assert abs(float(found) - pns) <= 5 * found.standard_error
+    found = pcm.probability_of_necessity_and_sufficiency(scm, "t", "y")
+    assert abs(float(found) - pns) <= 1e-12 and found.standard_error == 0
+    drawn = pcm.probability_of_necessity_and_sufficiency(scm, "t", "y", seed=0, units=40_000).units.mean
+    assert abs(drawn.mean() - pns) <= 5 * drawn.std() / 200
     bound = pcm.bounds(scm, "PNS(t, y)")
     assert bound.low - 1e-9 <= pns <= bound.high + 1e-9
 

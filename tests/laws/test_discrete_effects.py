@@ -1,0 +1,251 @@
+"""Law 6 for effects: on random discrete programs every effect equals brute force over the noise types of all sites."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import networkx as nx
+import numpy as np
+import pandas as pd
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+
+import pcm
+from pcm.graph import directed_paths
+
+SEEDS = range(8)
+
+
+@dataclass
+class Discrete:
+    """Sites v0 … v3 (v0 and v3 binary) of random tables under the monotone coupling, and all their noise types."""
+
+    sizes: tuple[int, ...]
+    parents: tuple[tuple[int, ...], ...]
+    tables: list[np.ndarray]
+
+    @classmethod
+    def random(cls, seed: int) -> Discrete:
+        rng = np.random.default_rng(seed)
+        sizes = (2, *rng.integers(2, 4, 2).tolist(), 2)
+        parents = tuple(
+            tuple(p for p in range(place) if rng.random() < 0.75 or (p, place) in {(0, 1), (1, 3)})
+            for place in range(4)
+        )
+        tables = [
+            rng.dirichlet(np.ones(size), tuple(sizes[p] for p in read))
+            for size, read in zip(sizes, parents, strict=True)
+        ]
+        return cls(sizes, parents, tables)
+
+    @property
+    def names(self) -> list[str]:
+        return [f"v{place}" for place in range(4)]
+
+    @property
+    def graph(self) -> nx.DiGraph:
+        graph = nx.DiGraph()
+        graph.add_nodes_from(self.names)
+        graph.add_edges_from((f"v{p}", f"v{place}") for place, read in enumerate(self.parents) for p in read)
+        return graph
+
+    def scm(self) -> pcm.SCM:
+        tables = [torch.as_tensor(table) for table in self.tables]
+
+        def random_program():
+            values: list[torch.Tensor] = []
+            for place, (size, read) in enumerate(zip(self.sizes, self.parents, strict=True)):
+                chances = tables[place][tuple(values[p].long() for p in read)] if read else tables[place]
+                fn = dist.Bernoulli(chances[..., 1]) if size == 2 else dist.Categorical(chances)
+                values.append(pyro.sample(f"v{place}", fn))
+
+        return pcm.SCM(
+            random_program, couplings={n: "monotone" for n, s in zip(self.names, self.sizes, strict=True) if s > 2}
+        )
+
+    def types(self) -> tuple[np.ndarray, list[np.ndarray]]:
+        """Probability of each joint noise type, and each site's quantile noise in it (a point inside its interval)."""
+        points, masses = [], []
+        for table in self.tables:
+            ends = np.unique(np.concatenate([[0.0, 1.0], table.cumsum(-1)[..., :-1].ravel()]))
+            points.append((ends[1:] + ends[:-1]) / 2)
+            masses.append(np.diff(ends))
+        grid = np.meshgrid(*points, indexing="ij")
+        weight = np.prod(np.meshgrid(*masses, indexing="ij"), axis=0).ravel()
+        return weight, [each.ravel() for each in grid]
+
+    def world(
+        self, noise: list[np.ndarray], sets: dict | None = None, edges: dict | None = None
+    ) -> dict[str, np.ndarray]:
+        """Every site's value in a world; values set are constants or arrays, edges ``(parent, child)`` likewise."""
+        sets, edges, made = sets or {}, edges or {}, {}
+        for place, name in enumerate(self.names):
+            if name in sets:
+                made[name] = np.broadcast_to(sets[name], noise[0].shape)
+                continue
+            read = tuple(
+                np.broadcast_to(edges.get((f"v{p}", name), made[f"v{p}"]), noise[0].shape) for p in self.parents[place]
+            )
+            below = self.tables[place][read].cumsum(-1)
+            made[name] = (noise[place][:, None] > below[..., :-1]).sum(-1)
+        return made
+
+
+@pytest.fixture(scope="module", params=SEEDS)
+def case(request):
+    made = Discrete.random(request.param)
+    return made, made.scm(), *made.types()
+
+
+def is_exact(effect: pcm.Effect, truth: float) -> bool:
+    return abs(float(effect) - truth) <= 1e-12 and effect.standard_error == 0 and "exact" in repr(effect)
+
+
+def test_average_effects(case):
+    made, scm, weight, noise = case
+    on, off, natural = made.world(noise, {"v0": 1}), made.world(noise, {"v0": 0}), made.world(noise)
+    difference = on["v3"] - off["v3"]
+    assert is_exact(pcm.ate(scm, "v0", "v3"), weight @ difference)
+    ratio = pcm.ate(scm, "v0", "v3", scale="ratio")
+    assert abs(float(ratio) - (weight @ on["v3"]) / (weight @ off["v3"])) <= 1e-12
+    for treated in range(made.sizes[1]):  # of v1, whose causes may be confounders
+        first, second = made.world(noise, {"v1": treated}), made.world(noise, {"v1": 0})
+        has = weight * (natural["v1"] == treated)
+        truth = has @ (first["v3"] - second["v3"]) / has.sum()
+        assert is_exact(pcm.att(scm, "v1", "v3", treated=treated, control=0), truth)
+    groups = pcm.cate(scm, "v0", "v3", given=["v1", "v2"])
+    for at, key in enumerate(groups.index):
+        member = weight * (natural["v1"] == key[0]) * (natural["v2"] == key[1])
+        assert abs(groups.mean[at] - member @ difference / member.sum()) <= 1e-12
+
+
+def test_controlled_and_natural_effects(case):
+    made, scm, weight, noise = case
+    first, second = made.world(noise, {"v0": 1, "v1": 1}), made.world(noise, {"v0": 0, "v1": 1})
+    assert is_exact(pcm.cde(scm, "v0", "v3", mediators={"v1": 1}), weight @ (first["v3"] - second["v3"]))
+    on, off = made.world(noise, {"v0": 1}), made.world(noise, {"v0": 0})
+    between = nx.descendants(made.graph, "v0") & nx.ancestors(made.graph, "v3")
+    for chosen in ["v1"], [name for name in ("v1", "v2") if name in between]:
+        direct = made.world(noise, {"v0": 1, **{name: off[name] for name in chosen}})
+        indirect = made.world(noise, {"v0": 0, **{name: on[name] for name in chosen}})
+        assert is_exact(pcm.nde(scm, "v0", "v3", mediators=chosen), weight @ (direct["v3"] - off["v3"]))
+        assert is_exact(pcm.nie(scm, "v0", "v3", mediators=chosen), weight @ (indirect["v3"] - off["v3"]))
+
+
+def test_path_effects_with_and_without_a_recanting_witness(case):
+    made, scm, weight, noise = case
+    off = made.world(noise, {"v0": 0})
+    for path in directed_paths(made.graph, "v0", "v3"):
+        edges = set(itertools.pairwise(path))
+        closed = {(a, b): off[a] for a, b in made.graph.edges if (a, b) not in edges}
+        along = made.world(noise, {"v0": 1}, closed)
+        found = pcm.path_effect(scm, "v0", "v3", paths=[" -> ".join(path)])
+        assert is_exact(found, weight @ (along["v3"] - off["v3"]))
+
+
+def test_probabilities_of_causation(case):
+    made, scm, weight, noise = case
+    natural = made.world(noise)
+    for treatment in ("v0", "v1"):
+        on, off = (made.world(noise, {treatment: value})["v3"] for value in (1, 0))
+        necessary = weight * (natural[treatment] == 1) * (natural["v3"] == 1)
+        sufficient = weight * (natural[treatment] == 0) * (natural["v3"] == 0)
+        truths = [
+            (pcm.probability_of_necessity, necessary @ (off == 0) / necessary.sum()),
+            (pcm.probability_of_sufficiency, sufficient @ (on == 1) / sufficient.sum()),
+            (pcm.probability_of_necessity_and_sufficiency, weight @ ((on == 1) & (off == 0))),
+        ]
+        for ask, truth in truths:
+            assert is_exact(ask(scm, treatment, "v3"), truth)
+
+
+def test_units_with_their_own_evidence(case):
+    """Nested worlds of given units: each one's noise types are those that its row leaves."""
+    made, scm, weight, noise = case
+    natural, off = made.world(noise), made.world(noise, {"v0": 0})
+    rows = pd.DataFrame(natural).drop_duplicates(ignore_index=True).rename(index=lambda place: f"unit {place}")
+    fits = np.all([natural[n][None] == rows[n].to_numpy()[:, None] for n in made.names], axis=0) * weight
+    between = nx.descendants(made.graph, "v0") & nx.ancestors(made.graph, "v3")
+    direct = made.world(noise, {"v0": 1, **{name: off[name] for name in between}})
+    truth = fits @ (direct["v3"] - off["v3"]) / fits.sum(1)
+    found = pcm.nde(scm, "v0", "v3", data=rows)
+    assert list(found.units.index) == list(rows.index)
+    assert np.abs(found.units.mean - truth).max() <= 1e-12 and "draws of noise" not in str(found.account.worlds)
+    assert abs(float(found) - truth.mean()) <= 1e-12
+
+
+def test_beyond_the_limit_units_are_drawn_and_the_account_says_so():
+    def many():
+        t = pyro.sample("t", dist.Bernoulli(0.5))
+        total = 0.0
+        for place in range(13):
+            total = total + pyro.sample(f"m{place}", dist.Bernoulli(0.2 + 0.5 * t))
+        pyro.sample("y", dist.Bernoulli(0.05 * total))
+
+    found = pcm.ate(pcm.SCM(many), "t", "y", seed=0)
+    assert "8,192 joint assignments, more than 4,096" in found.account.worlds["treated"]
+    assert found.standard_error > 0 and abs(float(found) - 0.05 * 13 * 0.5) <= 5 * found.standard_error
+
+
+def test_one_continuous_ancestor_means_drawing():
+    def mixed():
+        x = pyro.sample("x", dist.Normal(0.0, 1.0))
+        t = pyro.sample("t", dist.Bernoulli(0.5))
+        pyro.sample("y", dist.Bernoulli(torch.sigmoid(x + t)))
+        pyro.sample("z", dist.Normal(x, 1.0))  # no ancestor of anything
+
+    scm = pcm.SCM(mixed)
+    found = pcm.ate(scm, "t", "y", seed=0)
+    assert found.standard_error > 0 and "fresh units" in found.account.worlds["treated"]
+    assert pcm.ate(scm, "t", "z", seed=0).mean == 0
+
+
+def test_gumbel_max_is_joined_by_its_own_transition():
+    """Fixture of Oberst & Sontag: the pairs of skills of the two worlds have a closed form."""
+    before, after = torch.tensor([0.5, 0.3, 0.2]), torch.tensor([0.2, 0.3, 0.5])
+    pairs = np.array([[0.4, 0.1384615384615, 0.4615384615385], [0, 0.7692307692308, 0.2307692307692], [0, 0, 1]])
+
+    def career():
+        training = pyro.sample("training", dist.Bernoulli(0.5))
+        skill = pyro.sample("skill", dist.Categorical(torch.where(training[..., None] == 1, after, before)))
+        post = pyro.sample("post", dist.Bernoulli(0.1 + 0.4 * skill))
+        pyro.sample("pay", dist.Bernoulli(0.1 + 0.7 * (skill == 2) * post))
+
+    found = pcm.path_effect(pcm.SCM(career), "training", "pay", paths=["training -> skill -> pay"])
+    post = np.array([0.1, 0.5, 0.9])
+    truth = (before.numpy() * post * 0.7 * (pairs[:, 2] - np.array([0, 0, 1]))).sum()
+    assert abs(float(found) - truth) <= 1e-7 and found.standard_error == 0
+    assert abs(found.units.mean.mean() - truth) <= 5 * found.units.mean.std() / len(found.units) ** 0.5
+
+
+def test_covariates_policies_and_shifts_are_exact_too():
+    def program(n, *, age):
+        with pyro.plate("units", n):
+            t = pyro.sample("t", dist.Binomial(2, torch.sigmoid(age)))
+            m = pyro.sample("m", dist.Bernoulli(torch.sigmoid(age - 0.5 * t)))
+            pyro.sample("y", dist.Poisson(torch.exp(0.3 * t * m + 0.1 * age)))
+
+    people = pd.DataFrame({"age": [-1.0, 0.0, 2.0]}, index=["ann", "bob", "cid"])
+    found = pcm.ate(
+        pcm.SCM(program),
+        "t",
+        "y",
+        data=people,
+        treated=lambda t: (t + 1).clamp(max=2),
+        control=lambda age: (age > 0) * 2,
+    )
+    age = people["age"].to_numpy()
+    sigmoid = lambda x: 1 / (1 + np.exp(-x))  # noqa: E731
+
+    def mean(t):
+        p = sigmoid(age - 0.5 * t)
+        return np.exp(0.1 * age) * (1 - p + p * np.exp(0.3 * t))
+
+    p = sigmoid(age)
+    shifted = (1 - p) ** 2 * mean(1) + (1 - (1 - p) ** 2) * mean(2)
+    truth = shifted - mean(np.where(age > 0, 2, 0))
+    assert np.abs(found.units.mean - truth).max() <= 1e-12 and list(found.units.index) == ["ann", "bob", "cid"]
+    assert abs(float(found) - truth.mean()) <= 1e-12 and found.standard_error == 0

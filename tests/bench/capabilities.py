@@ -35,8 +35,9 @@ import torch
 from scipy import stats
 from scipy.special import expit
 
-from tests.bench import capability_by_hand, capability_numpyro, capability_rivals
+from tests.bench import capability_by_hand, capability_effects, capability_numpyro, capability_rivals
 from tests.bench.capability_cells import CELLS, HOLES, THERE, TRIAL, Cell, Nothing
+from tests.bench.capability_effects import STUDY
 
 __all__ = ["CELLS", "ROWS", "SYSTEMS", "Row", "lines_of", "markdown", "run", "verdict"]
 
@@ -51,7 +52,7 @@ SYSTEMS = {
 
 
 # importing them registers their cells
-_RIVALS = (capability_rivals, capability_by_hand, capability_numpyro)
+_RIVALS = (capability_rivals, capability_by_hand, capability_numpyro, capability_effects)
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,14 @@ def _latent_afresh() -> np.ndarray:
     return np.stack([mean, np.full_like(mean, np.hypot(0.7, 1.2 * 0.5))])
 
 
+def _robustness() -> float:
+    """Cinelli & Hazlett's robustness value of the slope on D, from the partial correlation given W."""
+    precision = np.linalg.inv(np.corrcoef([STUDY["D"], STUDY["Y"], STUDY["W"]]))
+    r2 = precision[0, 1] ** 2 / (precision[0, 0] * precision[1, 1])
+    f2 = r2 / (1 - r2)
+    return ((f2**2 + 4 * f2) ** 0.5 - f2) / 2
+
+
 # E[H | X, Y] of the second unit has precision 1.16; the third's Y is its expectation
 _SPARSE = np.array([1.5 + 0.4, 1.5 + 0.4 * (2 - (0.5 * 0.5 + 0.4 * (1.5 - 0.35)) / 1.16), 0.35 + 0.4 * 2])
 _GUMBEL = np.array([[0.4, 0.138462, 0.461538], [0.0, 0.769231, 0.230769], [0.0, 0.0, 1.0]])  # Oberst & Sontag 2019
@@ -150,6 +159,14 @@ ROWS = {
     "per unit": Row("`do`: a value a unit", 0.4, 0.03),
     "stochastic": Row("`do`: a distribution", 2.13, 0.1),
     "edge": Row("`do`: one arrow", 3.5, 0.05, {"ignored": 0.0}),
+    "natural": Row("natural direct effect", 0.26, 0.015, {"the total effect": 0.56}),
+    "path": Row("path-specific effect through a variable on two paths", 0.08, 0.01, {"fresh noise": 0.0584}),
+    "witness": Row("… says that no experiment identifies it, and why", {"W"}),
+    "causation": Row("probability of necessity and sufficiency", 0.5, 0.015, {"fresh noise": 0.56}),
+    "bounds": Row("bounds: effect in a trial with an instrument", np.array([0.392, 0.780]), 1e-3),
+    "identified": Row("identification with a latent confounder", {"front door through M", "proof that the bow is not"}),
+    "criticised": Row("a line fitted to a curve is called out", {"y"}),
+    "sensitive": Row("how strong an unmeasured confounder must be", _robustness(), 0.01),
     "misspelt": Row("misspelt name: refused, named", culprit="J"),
     "shape": Row("wrong shape: refused, named", culprit="H"),
     "support": Row("value outside the support: refused, named", culprit="T"),

@@ -47,10 +47,7 @@ class BernoulliCoupling(Coupling):
         """The noise at a fraction ``uniform`` of the interval of ``value``."""
         if uniform is None:
             raise TypeError("abducting a Bernoulli needs `uniform`: many noises give the same value")
-        threshold, one = _threshold(fn), value > 0.5
-        low = torch.where(one, threshold, -torch.inf)
-        high = torch.where(one, torch.inf, threshold)
-        return tail.between(low, high, uniform)
+        return tail.between(*_interval(fn, value), uniform)
 
     def fresh(self, fn: Any, uniform: Tensor) -> Tensor:
         """Tail of the uniform."""
@@ -63,6 +60,15 @@ class BernoulliCoupling(Coupling):
     def transition(self, fn: Any, value: Tensor, other: Any) -> Tensor:
         """``P(x' = 0 | x)`` and ``P(x' = 1 | x)``, each accurate where it is small; (batch, 2)."""
         return torch.stack([_reach_zero(fn, value, other), _reach_one(fn, value, other)], -1)
+
+    def transition_after(self, fn: Any, value: Tensor, middle: Any, at: Tensor, other: Any) -> Tensor:
+        """What the noises of two worlds' values share, below and above the third's threshold; (batch, 2)."""
+        (low, high), (least, most) = _interval(fn, value), _interval(middle, at)
+        low, high, threshold = torch.maximum(low, least), torch.minimum(high, most), _threshold(other)
+        zero = tail.mass(low, torch.minimum(high, threshold))
+        one = tail.mass(torch.maximum(low, threshold), high)
+        total = zero + one
+        return torch.stack([zero, one], -1) / torch.where(total > 0, total, 1.0).unsqueeze(-1)
 
     def probability(self, fn: Any, value: Tensor, other: Any, outcome: Tensor) -> Tensor:
         """``P(x' = outcome | x = value)``; the broadcast shape."""
@@ -126,6 +132,12 @@ def _limited(tensor: Tensor, least: float | None = None, most: float | None = No
 def _choose(value: Tensor, zero: Tensor, one: Tensor) -> Tensor:
     """``one`` where the value is 1, else ``zero``; a third of the time of ``torch.where`` with its comparison."""
     return torch.lerp(zero, one, value.to(zero.dtype))
+
+
+def _interval(fn: Any, value: Tensor) -> tuple[Tensor, Tensor]:
+    """Signed log tails between which the noise of each value lies; (batch)."""
+    threshold, one = _threshold(fn), value > 0.5
+    return torch.where(one, threshold, -torch.inf), torch.where(one, torch.inf, threshold)
 
 
 def _threshold(fn: Any) -> Tensor:

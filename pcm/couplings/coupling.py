@@ -115,6 +115,16 @@ class Coupling(ABC):
         """``P(x' = k | x = value)`` for k = 0..K-1, in closed form, shape value's batch + ``(category,)``."""
         raise TypeError(f"{type(self).__name__} has no transition probabilities")
 
+    @property
+    def chained(self) -> bool:
+        """Whether :meth:`transition_after` is there."""
+        return type(self).transition_after is not Coupling.transition_after
+
+    def transition_after(self, fn: Any, value: Tensor, middle: Any, at: Tensor, other: Any) -> Tensor:
+        """``P(x'' = k | x = value, x' = at)`` where ``middle`` and ``other`` are two further worlds' distributions; as
+        :meth:`transition`, any where the condition is impossible."""
+        raise TypeError(f"{type(self).__name__} has no transition probabilities over three worlds")
+
     def probability(self, fn: Any, value: Tensor, other: Any, outcome: Tensor) -> Tensor:
         """``P(x' = outcome | x = value)`` in closed form; ``outcome`` broadcasts against the value's batch."""
         raise TypeError(f"{type(self).__name__} has no transition probabilities")

@@ -62,14 +62,12 @@ class OrderedCoupling(Coupling):
 
     def transition(self, fn: Any, value: Tensor, other: Any) -> Tensor:
         """Overlaps of the factual interval with every outcome's; (batch, category)."""
-        low, high = (each.unsqueeze(-1) for each in _interval(fn, value))
-        ends = _ends(other)
-        starts = torch.cat([torch.full_like(ends[..., :1], -torch.inf), ends[..., :-1]], -1)
-        total = tail.mass(low, high)
-        overlap = tail.mass(torch.maximum(low, starts), torch.minimum(high, ends))
-        # an interval too narrow for its noise is a point: it lies in one outcome's interval
-        point = ((high > starts) & (high <= ends)).to(overlap.dtype)
-        return torch.where(total > 0, overlap / torch.where(total > 0, total, 1.0), point)
+        return _overlaps(*_interval(fn, value), other)
+
+    def transition_after(self, fn: Any, value: Tensor, middle: Any, at: Tensor, other: Any) -> Tensor:
+        """Overlaps of what the intervals of two worlds share with every outcome's; (batch, category)."""
+        (low, high), (least, most) = _interval(fn, value), _interval(middle, at)
+        return _overlaps(torch.maximum(low, least), torch.minimum(high, most), other)
 
     def probability(self, fn: Any, value: Tensor, other: Any, outcome: Tensor) -> Tensor:
         """Entry of :meth:`transition`."""
@@ -101,3 +99,15 @@ def _interval(fn: Any, value: Tensor) -> tuple[Tensor, Tensor]:
     before = picked.roll(-1, -1)
     low = torch.where(before, ends, torch.inf).amin(-1)
     return torch.where(code == 0, -torch.inf, low), high
+
+
+def _overlaps(low: Tensor, high: Tensor, other: Any) -> Tensor:
+    """The share of each outcome's interval in the interval between two signed log tails; (batch, category)."""
+    low, high = low.unsqueeze(-1), high.unsqueeze(-1)
+    ends = _ends(other)
+    starts = torch.cat([torch.full_like(ends[..., :1], -torch.inf), ends[..., :-1]], -1)
+    total = tail.mass(low, high)
+    overlap = tail.mass(torch.maximum(low, starts), torch.minimum(high, ends))
+    # an interval too narrow for its noise is a point: it lies in one outcome's interval
+    point = ((high > starts) & (high <= ends)).to(overlap.dtype)
+    return torch.where(total > 0, overlap / torch.where(total > 0, total, 1.0), point)

@@ -121,7 +121,8 @@ def enumerate_joint(
 
 def exact_words(joint: Joint) -> str:
     """What was enumerated."""
-    names = list(dict.fromkeys([*(joint.outer or {}), *(joint.inner or {})]))
+    outer, inner = joint.outer or {}, joint.inner or {}
+    names = [*outer, *(name for name in inner if name not in outer)]
     if not names:
         return "exact, no site is drawn"
     return f"exact over {joint.size} joint assignments of {', '.join(names)}"

@@ -265,13 +265,21 @@ class WorldPlan:
                 found.update(self.reference.randomness[parent])
         return tuple(site for site in self.structure.sites if site in found)
 
+    def joins(self, source: str) -> bool:
+        """Whether the law of a site's values here and in the reference world, given what was seen, is known."""
+        assert self.reference is not None
+        if isinstance(self.sets.get(source), Stochastic) or isinstance(self.reference.sets.get(source), Stochastic):
+            return False
+        coupling = self.structure.sites[source].coupling
+        return source in self.afresh or (coupling is not None and coupling.chained)
+
     def branches(self, name: str) -> dict[str, int] | None:
         """Finite random sites above ``name`` with their cardinalities, those of the reference world under the name
         ``site@reference``; None where they are too many or not finite."""
         found: dict[str, int | None] = {}
         borrowed = self.borrowed(name)
         for source in self._shape.randomness[name]:
-            if source in borrowed and source not in self.afresh:  # its noise has three values: seen, here, there
+            if source in borrowed and not self.joins(source):
                 return None
             if source != name:
                 found[source] = self.categories(source)

@@ -126,7 +126,7 @@ def replay(
         noise = plan.reference_noise(uniform or {})
         there = {name.removesuffix(REFERENCE): code for name, code in given.items() if name.endswith(REFERENCE)}
         borrowed = replay(program, plan.reference, past, parameters, assigned=there, uniform=noise)
-        run.reference, run.out.weight = borrowed.values, borrowed.weight
+        run.reference, run.borrowed, run.out.weight = borrowed.values, borrowed, borrowed.weight
     run.spend = spend and plan.reference is None
     run.covariates = {name: run.covariate(name) for name in program.structure.covariates}
     program.execute(run.act, past.units, run.covariates)
@@ -148,6 +148,7 @@ class Run:
         self.program, self.plan, self.past, self.parameters = program, plan, past, parameters
         self.assigned, self.uniform, self.out = assigned, uniform, Replayed()
         self.reference: Mapping[str, Tensor] = {}
+        self.borrowed: Replayed | None = None
         self.spend = False
         self.sites, self.changed, self.sets, self.edges = program.structure.sites, plan.changed, plan.sets, plan.edges
         self.covariates: dict[str, Tensor] = {name: past.values[name] for name in program.structure.covariates}
@@ -205,7 +206,12 @@ class Run:
         self.out.fns[name] = fn
         if name in self.assigned:
             code = self.assigned[name]
-            chosen = coupling.transition(unwrap(before)[0], observed, unwrap(fn)[0])
+            there = self.borrowed
+            if there is not None and name + REFERENCE in self.assigned and name not in self.plan.afresh:
+                between = unwrap(there.fns[name])[0], there.values[name]
+                chosen = coupling.transition_after(unwrap(before)[0], observed, *between, unwrap(fn)[0])
+            else:
+                chosen = coupling.transition(unwrap(before)[0], observed, unwrap(fn)[0])
             self._weigh(chosen.movedim(-1, 0)[code] if chosen.dim() else chosen)
             return assigned_value(code, site, observed)
         if name in self.uniform:

@@ -175,6 +175,33 @@ def test_units_with_their_own_evidence(case):
     assert list(found.units.index) == list(rows.index)
     assert np.abs(found.units.mean - truth).max() <= 1e-12 and "draws of noise" not in str(found.account.worlds)
     assert abs(float(found) - truth.mean()) <= 1e-12
+    for path in directed_paths(made.graph, "v0", "v3"):  # a recanting witness has three values: seen, here, there
+        edges = set(itertools.pairwise(path))
+        along = made.world(noise, {"v0": 1}, {(a, b): off[a] for a, b in made.graph.edges if (a, b) not in edges})
+        truth = fits @ (along["v3"] - off["v3"]) / fits.sum(1)
+        found = pcm.path_effect(scm, "v0", "v3", paths=[" -> ".join(path)], data=rows)
+        assert np.abs(found.units.mean - truth).max() <= 1e-12 and "draws of noise" not in str(found.account.worlds)
+
+
+def test_fitted_programs_are_exact_under_each_draw():
+    def study(n):
+        rates = pyro.sample("rates", dist.Beta(torch.ones(2, 2), 1.0).to_event(2))
+        shares = pyro.sample("shares", dist.Beta(torch.ones(2), 1.0).to_event(1))
+        with pyro.plate("units", n):
+            t = pyro.sample("t", dist.Bernoulli(0.5)).long()
+            m = pyro.sample("m", dist.Bernoulli(shares[t])).long()
+            pyro.sample("y", dist.Bernoulli(rates[t, m]))
+
+    fixed = {"rates": torch.tensor([[0.2, 0.4], [0.3, 0.8]]), "shares": torch.tensor([0.3, 0.6])}
+    people = pcm.SCM(study).given(**fixed).sample(200, seed=0)
+    fitted = pcm.SCM(study).fit(people, seed=0, progress=False)
+    found = pcm.nde(fitted, "t", "y", draws=len(fitted.posterior["rates"]), seed=0)
+    rates, shares = (np.asarray(fitted.posterior[name]) for name in ("rates", "shares"))
+    chance = shares[:, 0]
+    truth = (1 - chance) * (rates[:, 1, 0] - rates[:, 0, 0]) + chance * (rates[:, 1, 1] - rates[:, 0, 1])
+    assert np.abs(np.sort(found.draws) - np.sort(truth)).max() <= 1e-12 and found.standard_error == 0
+    low, high = found.interval(0.9)
+    assert low < found.mean < high
 
 
 def test_beyond_the_limit_units_are_drawn_and_the_account_says_so():

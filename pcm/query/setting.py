@@ -110,8 +110,9 @@ def enumerate_joint(
                 sums[name] = value.new_zeros((setting.lanes * cells, units))
             sums[name].index_add_(0, place, value)
 
+    width = units + sum(value[0].numel() for value in setting.parameters.values())  # a lane carries its parameters
     with setting.model.program.sealed():
-        over_lanes(one, inputs, setting.lanes * count, size=units, reduce=add)
+        over_lanes(one, inputs, setting.lanes * count, size=width, reduce=add)
     weight = sums.pop("weight")
     scaled = {name: torch.where(weight > 0, value / weight.clamp(min=1e-300), 0.0) for name, value in sums.items()}
     if not by_tied:

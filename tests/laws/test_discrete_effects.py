@@ -248,6 +248,21 @@ def test_gumbel_max_is_joined_by_its_own_transition():
     assert abs(found.units.mean.mean() - truth) <= 5 * found.units.mean.std() / len(found.units) ** 0.5
 
 
+def test_distributions_and_values_a_unit_as_treatments():
+    def program():
+        t = pyro.sample("t", dist.Binomial(2, 0.5))
+        m = pyro.sample("m", dist.Bernoulli(0.2 + 0.3 * t))
+        pyro.sample("y", dist.Normal(t * m, 1.0))
+
+    scm, mean = pcm.SCM(program), np.arange(3) * (0.2 + 0.3 * np.arange(3))
+    few, many = (dist.Binomial(2, torch.tensor(p, dtype=torch.float64)) for p in (0.25, 0.75))
+    found = pcm.ate(scm, "t", "y", treated=few, control=many)
+    assert is_exact(found, np.array([9, 6, 1]) / 16 @ mean - np.array([1, 6, 9]) / 16 @ mean)
+    each = pcm.ate(scm, "t", "y", treated=torch.tensor([0.0, 1.0, 2.0]), units=3)
+    assert np.abs(each.units.mean - mean).max() <= 1e-12 and each.standard_error == 0
+    assert is_exact(pcm.nde(scm, "t", "y", treated=few), 0.2 * np.array([9, 6, 1]) / 16 @ np.arange(3))
+
+
 def test_covariates_policies_and_shifts_are_exact_too():
     def program(n, *, age):
         with pyro.plate("units", n):

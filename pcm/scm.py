@@ -239,6 +239,8 @@ class SCM:
         *,
         do: Mapping[Any, Any] | None = None,
         worlds: Mapping[str, Mapping[Any, Any]] | None = None,
+        outcome: str | Sequence[str] | None = None,
+        memory_limit: int | str | None = None,
         draws: int = 256,
         seed: int | None = None,
     ) -> Counterfactual:
@@ -251,7 +253,12 @@ class SCM:
         do : mapping, optional
             One world's interventions; it is named ``"do"``.
         worlds : mapping of name to interventions, optional
-            Several worlds. The factual one is always there.
+            Several worlds, as many as a thousand. The factual one is always there.
+        outcome : str or list of str, optional
+            The variables that will be asked for; of many worlds nothing else is then kept.
+        memory_limit : int or str, optional
+            Bytes, or a text such as ``"2GB"``, that the asked variables in all worlds and intermediate results may
+            take: what does not fit is computed again, or in blocks of units. An error where the result alone does not.
         draws : int
             Of parameters (where fitted) and of noise that the evidence leaves open.
         seed : int, optional
@@ -267,7 +274,16 @@ class SCM:
         InterventionError, UnknownNameError, ArgumentError
             Worlds that cannot be.
         """
-        return counterfactual(self._model, data, do=do, worlds=worlds, draws=draws, seed=seed)
+        return counterfactual(
+            self._model,
+            data,
+            do=do,
+            worlds=worlds,
+            outcome=outcome,
+            memory_limit=memory_limit,
+            draws=draws,
+            seed=seed,
+        )
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write posterior, fixed parameters, weights and labels to one file (safetensors and JSON, never pickle).

@@ -15,7 +15,8 @@ replayed in worlds where some sites or edges are set.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -32,8 +33,10 @@ from pcm.query.accounting import account_of
 from pcm.query.effect import Effect, check_probability
 from pcm.query.evaluate import Evaluation
 from pcm.query.evidence import read_units
+from pcm.query.memory import check_fits, read_limit
 from pcm.query.model import Model, check_draws
 from pcm.query.quantile import weighted_quantile
+from pcm.query.scenarios import blocks, means, table
 from pcm.worlds import Target, choose_seed
 
 __all__ = ["FACTUAL", "Counterfactual", "counterfactual", "read_worlds"]
@@ -47,16 +50,30 @@ def counterfactual(
     *,
     do: Mapping[Any, Any] | None = None,
     worlds: Mapping[str, Mapping[Any, Any]] | None = None,
+    outcome: str | Sequence[str] | None = None,
+    memory_limit: int | str | None = None,
     draws: int = 256,
     seed: int | None = None,
 ) -> Counterfactual:
     """Answer a counterfactual query; see :meth:`pcm.SCM.counterfactual`."""
     check_draws(draws)
     named = read_worlds(model, do, worlds)
+    asked, limit = _read_outcome(model, outcome), read_limit(memory_limit)
     units = read_units(model, data)
     seed = choose_seed(seed)
     parameters = model.parameters(draws, seed, prior=False)
-    run = Evaluation(model, units.values, units.index, named, parameters, draws=draws, seed=seed, missing=units.missing)
+    run = Evaluation(
+        model,
+        units.values,
+        units.index,
+        named,
+        parameters,
+        draws=draws,
+        seed=seed,
+        missing=units.missing,
+        outcome=asked,
+        limit=limit,
+    )
     return Counterfactual(run, frozenset(units.values) - model.structure.parametric - units.missing.keys())
 
 
@@ -86,6 +103,19 @@ def read_worlds(
     if not named:
         raise ArgumentError("worlds= is empty; name at least one world.")
     return named
+
+
+def _read_outcome(model: Model, outcome: str | Sequence[str] | None) -> tuple[str, ...] | None:
+    """The variables to be asked for, in program order; None for all."""
+    if outcome is None:
+        return None
+    names = [outcome] if isinstance(outcome, str) else outcome
+    if isinstance(names, Mapping) or not hasattr(names, "__iter__") or not list(names):
+        raise ArgumentError(f"outcome= is a variable or a list of variables; found {outcome!r}.")
+    for name in names:
+        if name not in model.structure.sites:
+            raise UnknownNameError(name, known=list(model.structure.variables))
+    return tuple(name for name in model.structure.variables if name in names)
 
 
 class Counterfactual:
@@ -120,8 +150,8 @@ class Counterfactual:
 
     @property
     def variables(self) -> tuple[str, ...]:
-        """Names of the variables, in program order."""
-        return self._run.structure.variables
+        """Names of the variables (those of ``outcome=`` where it was given), in program order."""
+        return self._run.asked
 
     @property
     def index(self) -> pd.Index:
@@ -176,12 +206,18 @@ class Counterfactual:
         """
         world = self._named(name, world)
         self._numeric(name, "mean")
+        parts = blocks(self, name, world)
+        if parts is not None:
+            return np.concatenate([part.mean(name, world) for part in parts])
         return self._out(self._run.average(world, name), name)
 
     def sd(self, name: str, world: str | None = None) -> np.ndarray:
         """Standard deviation given the evidence, over parameters and open noise, numpy ``[unit, …]``."""
         world = self._named(name, world)
         self._numeric(name, "sd")
+        parts = blocks(self, name, world)
+        if parts is not None:
+            return np.concatenate([part.sd(name, world) for part in parts])
         if self._finite_law(world, name):
             chances = self._run.chances(world, name).mean(0)
             codes = torch.arange(chances.shape[-1], dtype=chances.dtype)
@@ -208,6 +244,9 @@ class Counterfactual:
         code = self._code(name, outcome)
         if site.discrete and float(code) != int(code):
             raise QueryError(f"'{name}' takes whole numbers; {outcome!r} has no probability.")
+        parts = blocks(self, name, world)
+        if parts is not None:
+            return np.concatenate([part.probability(name, outcome, world) for part in parts])
         return self._out(_averaged(self._run.probability(world, name, torch.as_tensor(code))), name)
 
     def interval(self, name: str, prob: float = 0.9, world: str | None = None) -> np.ndarray:
@@ -215,6 +254,9 @@ class Counterfactual:
         check_probability(prob)
         world = self._named(name, world)
         self._numeric(name, "interval")
+        parts = blocks(self, name, world)
+        if parts is not None:
+            return np.concatenate([part.interval(name, prob, world) for part in parts])
         levels = [(1 - prob) / 2, (1 + prob) / 2]
         if self._finite_law(world, name):
             chances = self._run.chances(world, name).mean(0).cumsum(-1)
@@ -235,7 +277,14 @@ class Counterfactual:
     def draws(self, name: str, world: str | None = None) -> np.ndarray:
         """Draws of the variable given the evidence, numpy ``[draw, unit, …]`` (codes of a labelled one)."""
         world = self._named(name, world)
-        return self._out(self._run.drawn(world, name), name, lanes=True)
+        run, site = self._run, self._run.structure.sites[name]
+        check_fits(
+            run.draws * len(self) * math.prod((*site.inner, *site.event)),
+            run.limit if self._uncertain(world, name) else None,
+            f"{run.draws:,} draws × {len(self):,} units of '{name}'",
+            "Ask mean(), sd() or interval(), or for fewer draws.",
+        )
+        return self._out(run.drawn(world, name), name, lanes=True)
 
     def contrast(self, name: str, world: str, other: str = FACTUAL) -> Effect:
         """Difference between two worlds, unit by unit: an :class:`Effect` with draws ``(draw, unit)``."""
@@ -249,6 +298,35 @@ class Counterfactual:
         return Effect(
             draws, label=f"{name}: {first} − {second}", account=self.account, index=self.index, exact_mean=exact
         )
+
+    # -- all worlds at once ------------------------------------------------------------------------------------------
+
+    def means(self, name: str) -> xr.DataArray:
+        """Expected value of every unit in every world, the factual one first, dims ``(world, unit, …)``.
+
+        Examples
+        --------
+        >>> import pyro, pyro.distributions as dist, pcm
+        >>> def pair():
+        ...     x = pyro.sample("x", dist.Normal(0.0, 1.0))
+        ...     pyro.sample("y", dist.Normal(2 * x, 1.0))
+        >>> doses = {f"x={x}": {"x": float(x)} for x in range(1_000)}
+        >>> cf = pcm.SCM(pair).counterfactual({"x": [0.0, 1.0], "y": [0.5, 2.0]}, worlds=doses, outcome="y")
+        >>> cf.means("y").sel(world="x=3").values.tolist()
+        [6.5, 6.0]
+        >>> cf.table("y").loc["x=3"].tolist()
+        [6.25, 5.0]
+        """
+        return means(self, name)
+
+    def table(self, name: str, prob: float = 0.9) -> pd.DataFrame:
+        """A row a world: the variable's average over the units, and its difference from the factual world.
+
+        With ``low`` and ``high`` of the central intervals where several parameter draws (or other states of
+        knowledge) give several averages. Of an unordered categorical: a column a category with its average
+        probability.
+        """
+        return table(self, name, prob)
 
     # -- tables and trees --------------------------------------------------------------------------------------------
 
@@ -330,7 +408,7 @@ class Counterfactual:
 
     def __repr__(self) -> str:
         return (
-            f"Counterfactual({len(self)} units; worlds: {', '.join(self.worlds)}; variables: {listed(self.variables)}; "
+            f"Counterfactual({len(self)} units; worlds: {listed(self.worlds)}; variables: {listed(self.variables)}; "
             f"rung {self.account.rung})"
         )
 
@@ -343,6 +421,10 @@ class Counterfactual:
     def _named(self, name: str, world: str | None) -> str:
         if name not in self._run.structure.sites:
             raise UnknownNameError(name, known=list(self.variables))
+        if name not in self.variables:
+            raise QueryError(
+                f"'{name}' was not asked for: this counterfactual keeps {listed(self.variables)} (outcome=…)."
+            )
         if world is None:
             if len(self._run.plans) > 1:
                 raise QueryError(f"say which world: world= one of {listed(self.worlds)}.")

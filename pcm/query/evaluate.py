@@ -41,9 +41,11 @@ class Evaluation(Runs):
         """``Σ_a P(a | evidence) payload(a)`` over the assignments above ``name``, ``(lane, …)``."""
         branches = self.plans[world].branches(name)
         assert branches is not None
-        if not branches and self.main.single and self.points.now is not None:
+        if not branches and self.main.single:
             with self.program.sealed():
-                return payload(self.points.now[world], self.past)[None]
+                now = self.now(world)
+                if now is not None:
+                    return payload(now, self.past)[None]
         count, axis = math.prod(branches.values()), len(self.site(name).inner)
         total: dict[str, Tensor] = {}
 
@@ -114,15 +116,20 @@ class Evaluation(Runs):
                 inputs=self.main.inputs,
                 reduce=add,
             )
-            self._cache[key] = total[0] / self.lanes
-            self._finite(self._cache[key], name, world, 0)
+            found = total[0] / self.lanes
+            self._finite(found, name, world, 0)
+            self._cache[key] = found
+            return found
         return self._cache[key]
 
     def mean(self, world: str, name: str) -> Tensor:
         """Expected value given the evidence, a row a parameter draw, ``(lane, *inner, unit, *event)``."""
+        if self.main.single and (world, name) in self.points.chances:
+            return self.points.chances[world, name][None]
         key = ("mean", world, name)
         if key not in self._cache:
-            self._cache[key] = self._mean(world, name)
+            self._cache[key] = found = self._mean(world, name)
+            return found
         return self._cache[key]
 
     def _mean(self, world: str, name: str) -> Tensor:
@@ -176,7 +183,8 @@ class Evaluation(Runs):
         """Probabilities of a finite variable's categories, ``(lane, unit, category)``."""
         key = ("chances", world, name)
         if key not in self._cache:
-            self._cache[key] = self._chances(world, name)
+            self._cache[key] = found = self._chances(world, name)
+            return found
         return self._cache[key]
 
     def _chances(self, world: str, name: str) -> Tensor:
@@ -255,6 +263,7 @@ class Evaluation(Runs):
                 with self.program.sealed():
                     found = moments_of(self, self.latent, world, name)
             self._cache[key] = found
+            return found
         return self._cache[key]
 
     def category_count(self, name: str) -> int:

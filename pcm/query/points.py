@@ -42,15 +42,16 @@ class Points:
         Values of the sites that changed in a world.
     chances : dict of (world, name) to tensor ``(unit,)``
         ``P(1)`` of 0/1 sites whose parents are determined.
-    past, now : Factual and dict of world to Replayed, or None
-        The runs themselves, where all units were one block and something is left open.
+    past, now : Factual or None, and dict of world to Replayed
+        The runs themselves, where all units were one block and something is left open; of a lean first pass the
+        factual one alone.
     """
 
     factual: dict[str, Tensor] = field(default_factory=dict)
     worlds: dict[tuple[str, str], Tensor] = field(default_factory=dict)
     chances: dict[tuple[str, str], Tensor] = field(default_factory=dict)
     past: Factual | None = None
-    now: dict[str, Replayed] | None = None
+    now: dict[str, Replayed] = field(default_factory=dict)
 
 
 def points(
@@ -60,8 +61,19 @@ def points(
     index: pd.Index,
     parameters: Mapping[str, Tensor],
     needed: frozenset[str],
+    *,
+    keep: frozenset[str],
+    lean: bool = False,
 ) -> Points:
-    """Check the evidence and replay every world under these parameters."""
+    """Check the evidence and replay every world under these parameters, one after the other.
+
+    Parameters
+    ----------
+    keep : set of names
+        Variables whose values (or chances) are kept.
+    lean : bool
+        Whether to forget the worlds' runs: many worlds then take no more than the values kept.
+    """
     base, units = WorldPlan(model.structure, model.interventions), len(index)
     found = Points(factual=dict(values))
     closed = all(_is_last(model, plan, name) for plan in plans.values() for name in plan.sources)
@@ -81,14 +93,18 @@ def points(
             for name, value in made.values.items():
                 if not plan.randomness[name]:
                     check_finite(value, name, rows, world, model.structure.sites[name])
-                    _keep(found.worlds, (world, name), value, model, name, start, stop, units)
+                    if name in keep:
+                        _keep(found.worlds, (world, name), value, model, name, start, stop, units)
             for name in _binary(model, plan, made):
+                if name not in keep:
+                    continue
                 chance = model.structure.sites[name].coupling.expectation(  # type: ignore[union-attr]
                     unwrap(past.fns[name])[0], past.values[name], unwrap(made.fns[name])[0]
                 )
                 check_finite(chance, name, rows, world, model.structure.sites[name])
                 _keep(found.chances, (world, name), chance, model, name, start, stop, units)
-            now[world] = made
+            if not lean:
+                now[world] = made
         if whole and not closed:
             found.past, found.now = past, now  # something is still open
     return found

@@ -16,6 +16,7 @@ tensor([[0.5000]], dtype=torch.float64)
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -29,6 +30,7 @@ from pcm.io import row_ids
 from pcm.program import Site
 from pcm.query.evidence import check_finite
 from pcm.query.lanes import Lanes, lanes_of
+from pcm.query.memory import Store, check_fits
 from pcm.query.missing import barren_noise, infer_missing
 from pcm.query.model import Model
 from pcm.query.points import points
@@ -58,6 +60,10 @@ class Runs:
         Stochastic sites that some units lack; their values there are not read.
     references : dict of world to interventions, optional
         The reference world of a nested one.
+    outcome : tuple of names, optional
+        The variables that will be asked for (all by default): of many worlds nothing else is kept.
+    limit : int, optional
+        Bytes that the worlds' values and intermediate results may take together.
     """
 
     def __init__(
@@ -72,8 +78,11 @@ class Runs:
         seed: int,
         missing: Mapping[str, Tensor] | None = None,
         references: Mapping[str, Mapping[Target, Any]] | None = None,
+        outcome: tuple[str, ...] | None = None,
+        limit: int | None = None,
     ) -> None:
         self.model, self.program, self.structure = model, model.program, model.structure
+        self.values, self.outcome, self.limit, self.requested = values, outcome, limit, draws
         self.index, self.units, self.seed = index, len(index), seed
         self.parameters = dict(parameters)
         model = replace(model, interventions=align(model.interventions, index))
@@ -100,16 +109,33 @@ class Runs:
                     site=name,
                 )
         self.looped = False
-        self._cache: dict[tuple[Any, ...], Any] = {}
+        self._cache = Store(None if limit is None else max(0, limit - self._result_size()))
         self.missing = dict(missing or {})
         with self.program.sealed():
             self.latent = infer_missing(self, values, draws) if self.missing else None
             self.main, self.sampled = lanes_of(self.parameters, self.latent, draws, barren_noise(self))
             first = {**values, **self._first_values()}
-            self.points = points(model, self.plans, first, index, self._lane_parameters(0), self.needed)
-        if self.main.single:
-            for (world, name), chance in self.points.chances.items():
-                self._cache["mean", world, name] = chance[None]
+            # of several states of knowledge this first run is a check, and each query runs them all
+            keep = frozenset(self.asked) if self.main.single else frozenset()
+            lean = outcome is not None or limit is not None
+            self.points = points(
+                model, self.plans, first, index, self._lane_parameters(0), self.needed, keep=keep, lean=lean
+            )
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """The variables that can be asked for."""
+        return self.structure.variables if self.outcome is None else self.outcome
+
+    def _result_size(self) -> int:
+        """Bytes of the asked variables in every world, checked against the limit."""
+        width = sum(math.prod((*self.site(name).inner, *self.site(name).event)) for name in self.asked)
+        return check_fits(
+            len(self.plans) * self.units * width,
+            self.limit,
+            f"{len(self.plans):,} worlds × {self.units:,} units × {width} values",
+            "Ask for fewer variables (outcome=), worlds or units at a time, or raise the limit.",
+        )
 
     # -- runs --------------------------------------------------------------------------------------------------------
 
@@ -147,6 +173,13 @@ class Runs:
     def past(self) -> Factual:
         """The factual run under the first parameter draw."""
         return self.points.past or self._factual(self.evidence, self._lane_parameters(0))
+
+    def now(self, world: str) -> Replayed | None:
+        """The world's run under the first parameter draw; None where the first pass split the units."""
+        if self.points.past is None:
+            return None
+        found = self.points.now.get(world)
+        return replay(self.program, self.plans[world], self.past, self._lane_parameters(0)) if found is None else found
 
     def _over(
         self,
@@ -247,15 +280,16 @@ class Runs:
                 self.lanes,
                 inputs=self.main.inputs,
             )
-            for other, found in out.items():
+            for other, found in reversed(out.items()):  # the one asked for is the last to be dropped
                 self._finite(found, other, world)
                 self._cache["value", world, other] = found
+            return out[name]
         return self._cache[key]
 
     def _also(self, world: str, name: str) -> list[str]:
         """Other variables worth keeping from the same run: all of them while that is cheap."""
         others = [
-            n for n in self.structure.sites if n != name and not self.random(world, n) and not self._fixed(world, n)
+            n for n in self.asked if n != name and not self.random(world, n) and not self._fixed(world, n)
         ]
         return others if self.lanes * self.units * (1 + len(others)) <= 2**24 else []
 
@@ -294,6 +328,7 @@ class Runs:
             )
             self._finite(out[name], name, world)
             self._cache[key] = out[name]
+            return out[name]
         return self._cache[key]
 
     @cached_property

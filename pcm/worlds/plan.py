@@ -182,7 +182,7 @@ class WorldPlan:
     def narrow(self, start: int, stop: int) -> WorldPlan:
         """The plan for the units from ``start`` to ``stop`` alone."""
         parts = {
-            target: PerUnit(action.value.narrow(self._unit_axis(target, action), start, stop - start), action.index)
+            target: PerUnit(action.value.narrow(self._unit_axis(target, action), start, stop - start))
             if isinstance(action, PerUnit)
             else action
             for target, action in self.interventions.items()

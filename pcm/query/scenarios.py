@@ -1,0 +1,138 @@
+"""Many worlds of the same units: arrays and tables over all of them, one world after the other, in bounded memory.
+
+Each world is answered by the same run as if it were asked alone, from one shared abduction, so its values are the same
+to the bit. Where a ``memory_limit`` is too small for one world's draws, units go in blocks: the noise of a unit does
+not depend on which others are there, and values agree to rounding.
+
+>>> from pcm.query.scenarios import means
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+import xarray as xr
+
+from pcm.errors import QueryError
+from pcm.query.effect import check_probability
+from pcm.query.memory import check_fits
+
+if TYPE_CHECKING:
+    from pcm.query.counterfactual import Counterfactual
+    from pcm.query.evaluate import Evaluation
+
+__all__ = ["blocks", "means", "table"]
+
+#: Arrays of all draws that an answer holds at once: the draws, a sorted copy, what is made on the way.
+COPIES = 4
+
+#: Blocks of units are multiples of this, so that vectorised loops split them as they split the whole.
+GRAIN = 64
+
+
+def means(result: Counterfactual, name: str) -> xr.DataArray:
+    """See :meth:`pcm.Counterfactual.means`."""
+    run = result._run
+    worlds, width = result.worlds, math.prod((*run.site(name).inner, *run.site(name).event)) if name in run.asked else 1
+    check_fits(
+        len(worlds) * len(result) * width,
+        run.limit,
+        f"{len(worlds):,} worlds × {len(result):,} units" + (f" × {width} values" if width > 1 else ""),
+        "Ask table(), or mean() world by world.",
+    )
+    found: np.ndarray | None = None
+    for place, world in enumerate(worlds):
+        made = result.mean(name, world)
+        if found is None:
+            found = np.empty((len(worlds), *made.shape))
+        found[place] = made
+    assert found is not None  # the factual world is always there
+    extra = [f"{name}_dim_{axis}" for axis in range(found.ndim - 2)]
+    index = result.index
+    units = [str(label) for label in index] if isinstance(index, pd.MultiIndex) else index.to_numpy()
+    return xr.DataArray(
+        found, dims=("world", "unit", *extra), coords={"world": list(worlds), "unit": units}, name=name
+    )
+
+
+def table(result: Counterfactual, name: str, prob: float) -> pd.DataFrame:
+    """See :meth:`pcm.Counterfactual.table`."""
+    check_probability(prob)
+    run, site = result._run, result._run.structure.sites.get(name)
+    if site is not None and not site.scalar and not site.one_hot:
+        raise QueryError(f"'{name}' has several values a unit; a table takes one. Ask means().")
+    if site is not None and not result.is_numeric(name):
+        count = run.category_count(name)
+        labels = result.labels(name) or range(count)
+        rows = {world: run.chances(world, name).mean((0, 1)).tolist() for world in result.worlds}
+        return pd.DataFrame.from_dict(rows, orient="index", columns=list(labels)).rename_axis("world")
+    levels = [(1 - prob) / 2, 1 - (1 - prob) / 2]
+    found = {world: _averages(result, name, world) for world in result.worlds}
+    base, certain = next(iter(found.values())), all(len(lanes) == 1 for lanes in found.values())
+    made: dict[str, dict[str, float]] = {}
+    for world, lanes in found.items():
+        made[world] = {}
+        for column, end, values in (("mean", "", lanes), ("difference", "difference_", lanes - base)):
+            made[world][column] = float(values.mean())
+            if not certain:
+                low, high = np.quantile(values, levels)
+                made[world] |= {f"{end}low": float(low), f"{end}high": float(high)}
+    return pd.DataFrame.from_dict(made, orient="index").rename_axis("world")
+
+
+def _averages(result: Counterfactual, name: str, world: str) -> np.ndarray:
+    """Averages over the units, one a state of knowledge; one where they are all the same."""
+    result._named(name, world)
+    parts = blocks(result, name, world) or [result]
+    total: Any = 0.0
+    for part in parts:
+        run = part._run
+        analytic = run.moments(world, name)
+        lanes = run.mean(world, name) if analytic is None else analytic.mean[None]
+        total = total + lanes.to(torch.float64).flatten(1).sum(1).numpy()
+    return total / len(result)
+
+
+def blocks(result: Counterfactual, name: str, world: str) -> Iterator[Counterfactual] | None:
+    """The result for the units block by block, this one world alone; None where it fits the limit as a whole."""
+    run = result._run
+    if run.limit is None or run.latent is not None:  # what is missing is inferred once, for all units together
+        return None
+    draws = run.draws if run.random(world, name) or run.lanes > 1 else 1
+    site = run.site(name)
+    each = 8 * COPIES * draws * math.prod((*site.inner, *site.event))
+    if draws == 1 or each * run.units <= run.limit:
+        return None
+    size = max(GRAIN, run.limit // each // GRAIN * GRAIN)
+    return _blocks(result, run, world, size) if size < run.units else None
+
+
+def _blocks(result: Counterfactual, run: Evaluation, world: str, size: int) -> Iterator[Counterfactual]:
+    for start in range(0, run.units, size):
+        stop = min(start + size, run.units)
+        axes = {name: len(run.site(name).inner) for name in run.values}
+        worlds, references = {}, {}
+        if world in run.plans:
+            plan = run.plans[world].narrow(start, stop)
+            worlds[world] = {target: plan.interventions[target] for target in plan.active}
+            if plan.reference is not None:
+                references[world] = {t: plan.reference.interventions[t] for t in plan.reference.active}
+        made = type(run)(
+            replace(run.model, interventions=run.base.narrow(start, stop).interventions),
+            {name: value.narrow(axes[name], start, stop - start) for name, value in run.values.items()},
+            run.index[start:stop],
+            worlds,
+            run.parameters,
+            draws=run.requested,
+            seed=run.seed,
+            references=references,
+            outcome=run.outcome,
+        )
+        made.rows = run.rows[start:stop]  # of a repeated label it counts which one it is
+        yield type(result)(made, result._observed)

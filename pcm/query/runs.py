@@ -40,6 +40,9 @@ __all__ = ["Runs"]
 
 Intervention = Any
 
+#: Bytes of intermediate results that are kept at least where many worlds are asked for one outcome.
+LEAST = 2**26
+
 
 class Runs:
     """Worlds of one model for one set of units: what each run leaves.
@@ -109,7 +112,11 @@ class Runs:
                     site=name,
                 )
         self.looped = False
-        self._cache = Store(None if limit is None else max(0, limit - self._result_size()))
+        size = self._result_size()
+        if limit is not None:
+            self._cache = Store(max(0, limit - 2 * size))  # the values kept, and an array of them handed out
+        else:
+            self._cache = Store(None if outcome is None else max(size, LEAST))
         self.missing = dict(missing or {})
         with self.program.sealed():
             self.latent = infer_missing(self, values, draws) if self.missing else None
@@ -288,9 +295,7 @@ class Runs:
 
     def _also(self, world: str, name: str) -> list[str]:
         """Other variables worth keeping from the same run: all of them while that is cheap."""
-        others = [
-            n for n in self.asked if n != name and not self.random(world, n) and not self._fixed(world, n)
-        ]
+        others = [n for n in self.asked if n != name and not self.random(world, n) and not self._fixed(world, n)]
         return others if self.lanes * self.units * (1 + len(others)) <= 2**24 else []
 
     def _fixed(self, world: str, name: str) -> bool:

@@ -56,9 +56,7 @@ def means(result: Counterfactual, name: str) -> xr.DataArray:
     extra = [f"{name}_dim_{axis}" for axis in range(found.ndim - 2)]
     index = result.index
     units = [str(label) for label in index] if isinstance(index, pd.MultiIndex) else index.to_numpy()
-    return xr.DataArray(
-        found, dims=("world", "unit", *extra), coords={"world": list(worlds), "unit": units}, name=name
-    )
+    return xr.DataArray(found, dims=("world", "unit", *extra), coords={"world": list(worlds), "unit": units}, name=name)
 
 
 def table(result: Counterfactual, name: str, prob: float) -> pd.DataFrame:

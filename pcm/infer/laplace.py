@@ -246,7 +246,7 @@ def _problem(space: Unconstrained, optimum: Optimum) -> FitError | None:
         one = len(names) == 1
         return FitError(
             f"The parameter{'' if one else 's'} {listed(names)} {'is' if one else 'are'} not identified by the "
-            f"{space.target.units} rows of data and the prior: {'along it' if one else 'in a joint direction of them'} "
+            f"{space.target.units} row{'s' * (space.target.units != 1)} of data and the prior: {'along it' if one else 'in a joint direction of them'} "
             "the log density does not fall. Give proper priors, remove what is redundant, or fix one with given(…).",
             parameters=names,
         )

@@ -26,7 +26,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from pcm.errors import ArgumentError, InterventionError, QueryError, UnknownNameError, listed, suggestion
+from pcm.errors import QueryError, UnknownNameError, listed, suggestion
 from pcm.io.arviz import data_tree, to_arviz
 from pcm.query.account import Account
 from pcm.query.accounting import account_of
@@ -35,13 +35,12 @@ from pcm.query.evaluate import Evaluation
 from pcm.query.evidence import read_units
 from pcm.query.memory import check_fits, read_limit
 from pcm.query.model import Model, check_draws
+from pcm.query.named_worlds import FACTUAL, read_outcome, read_worlds
 from pcm.query.quantile import weighted_quantile
 from pcm.query.scenarios import blocks, means, table
-from pcm.worlds import Target, choose_seed
+from pcm.worlds import choose_seed
 
-__all__ = ["FACTUAL", "Counterfactual", "counterfactual", "read_worlds"]
-
-FACTUAL = "factual"
+__all__ = ["Counterfactual", "counterfactual"]
 
 
 def counterfactual(
@@ -58,7 +57,7 @@ def counterfactual(
     """Answer a counterfactual query; see :meth:`pcm.SCM.counterfactual`."""
     check_draws(draws)
     named = read_worlds(model, do, worlds)
-    asked, limit = _read_outcome(model, outcome), read_limit(memory_limit)
+    asked, limit = read_outcome(model, outcome), read_limit(memory_limit)
     units = read_units(model, data)
     seed = choose_seed(seed)
     parameters = model.parameters(draws, seed, prior=False)
@@ -75,47 +74,6 @@ def counterfactual(
         limit=limit,
     )
     return Counterfactual(run, frozenset(units.values) - model.structure.parametric - units.missing.keys())
-
-
-def read_worlds(
-    model: Model, do: Mapping[Any, Any] | None, worlds: Mapping[str, Mapping[Any, Any]] | None
-) -> dict[str, dict[Target, Any]]:
-    """Named worlds from what a user wrote; ``do=`` names its world ``"do"``."""
-    if (do is None) == (worlds is None):
-        found = "both" if do is not None else "neither"
-        raise ArgumentError(
-            f"a counterfactual takes do={{…}} or worlds={{name: {{…}}}}, one of the two; found {found}."
-        )
-    if worlds is not None and not isinstance(worlds, Mapping):
-        raise ArgumentError(f"worlds= is a dict of name to interventions; found {type(worlds).__name__}.")
-    named: dict[str, dict[Target, Any]] = {}
-    for world, given in ({"do": do} if worlds is None else worlds).items():
-        if given is not None and not isinstance(given, Mapping):
-            raise ArgumentError(f"world '{world}' is a dict of variable to value; found {type(given).__name__}.")
-        if world == FACTUAL:
-            raise ArgumentError("a world cannot be named 'factual': that is the observed one, and always there.")
-        if not isinstance(world, str):
-            raise ArgumentError(f"a world's name is a string; found {world!r}.")
-        if not given:
-            raise InterventionError(f"world '{world}' sets nothing; drop it ('factual' is always there).")
-        made = model.do(given).interventions
-        named[world] = {target: action for target, action in made.items() if target in given}
-    if not named:
-        raise ArgumentError("worlds= is empty; name at least one world.")
-    return named
-
-
-def _read_outcome(model: Model, outcome: str | Sequence[str] | None) -> tuple[str, ...] | None:
-    """The variables to be asked for, in program order; None for all."""
-    if outcome is None:
-        return None
-    names = [outcome] if isinstance(outcome, str) else outcome
-    if isinstance(names, Mapping) or not hasattr(names, "__iter__") or not list(names):
-        raise ArgumentError(f"outcome= is a variable or a list of variables; found {outcome!r}.")
-    for name in names:
-        if name not in model.structure.sites:
-            raise UnknownNameError(name, known=list(model.structure.variables))
-    return tuple(name for name in model.structure.variables if name in names)
 
 
 class Counterfactual:

@@ -24,6 +24,7 @@ from pcm.infer import Target
 from pcm.infer.latent import Space
 from pcm.program import is_deterministic
 from pcm.query.evidence import check_evidence, read_units
+from pcm.query.exact_fit import Watch
 from pcm.query.model import Model, check_draws
 from pcm.worlds import Factual, Run, WorldPlan, align, choose_seed, over_lanes
 
@@ -124,12 +125,14 @@ def target_of(model: Model, data: Any) -> tuple[Target, dict[str, Tensor]]:
         if space is not None:  # the units' terms come from the sum over what is missing
             skip = frozenset(structure.stochastic)
         constant = sum((fixed.found[name].detach() for name in skip if space is None), torch.zeros(()))
+        watch = Watch(model, known, units, fixed.found if space is None else {})
         _check_steps(model, fixed, space, leaves)
     terms = _Terms(model, known, units, plan, skip)
 
     def log_density(parameters: dict[str, Tensor]) -> Tensor:
         with program.sealed(grad=torch.is_grad_enabled()):
             total = terms.total(parameters) + constant
+            watch.look(terms.found, parameters)
             return total if space is None else total + _summed(space, {**model.given, **parameters})
 
     supports = {name: structure.parameters[name].support for name in model.free}

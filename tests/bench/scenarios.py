@@ -113,9 +113,8 @@ def measure(side: str, worlds: int, units: int, limit: str | None) -> dict[str, 
         if turn == 0:
             peak = _peak() - before
     exact = [place for place, (kind, _) in enumerate(settings(worlds)) if kind != "distribution"]
-    apart = max(
-        float(np.abs(found[place] - row).max()) for place, row in zip(exact, by_hand(seen, worlds)[exact], strict=True)
-    )
+    pairs = zip(exact, by_hand(seen, worlds)[exact], strict=True)
+    apart = max(float(np.abs(found[place] - row).max()) for place, row in pairs)
     return {"seconds": min(seconds), "peak": peak, "error": apart}
 
 

@@ -1,4 +1,4 @@
-"""Many scenarios in one call: each is to the bit what it is alone, whatever the others are and however little memory."""
+"""Many scenarios in one call: each is to the bit what it is alone, whatever the others are and the memory is."""
 
 from __future__ import annotations
 

@@ -246,15 +246,17 @@ def _problem(space: Unconstrained, optimum: Optimum) -> FitError | None:
         one = len(names) == 1
         return FitError(
             f"The parameter{'' if one else 's'} {listed(names)} {'is' if one else 'are'} not identified by the "
-            f"{space.target.units} row{'s' * (space.target.units != 1)} of data and the prior: {'along it' if one else 'in a joint direction of them'} "
+            f"{space.target.units} row{'s' * (space.target.units != 1)} of data and the prior: "
+            f"{'along it' if one else 'in a joint direction of them'} "
             "the log density does not fall. Give proper priors, remove what is redundant, or fix one with given(…).",
             parameters=names,
         )
     if not optimum.converged:
         names = space.owners(optimum.gradient)
         return FitError(
-            f"No mode was found in {optimum.iterations} Newton steps: {optimum.decrement:.3g} nats are still to be "
-            f"gained, steepest along {listed(names)}. Rescale the data, give tighter priors, or use method='nuts'.",
+            f"No mode was found in {optimum.iterations} Newton steps on {space.target.units} "
+            f"row{'s' * (space.target.units != 1)} of data: {optimum.decrement:.3g} nats are still to be gained, "
+            f"steepest along {listed(names)}. Rescale the data, give tighter priors, or use method='nuts'.",
             parameters=names,
         )
     return None

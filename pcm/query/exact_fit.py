@@ -22,13 +22,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
 from torch.distributions import constraints
 
-from pcm.errors import FitError, listed
+from pcm.errors import FitError
 
 if TYPE_CHECKING:
     from pcm.query.model import Model
@@ -37,6 +37,16 @@ __all__ = ["Watch"]
 
 #: A scale below this share of the column's spread is no noise.
 LEAST = 1e-8
+
+
+class Evaluated(Protocol):
+    """A log density as a sum over sites, which remembers the sites' parts."""
+
+    found: dict[str, Tensor]
+
+    def total(self, parameters: Mapping[str, Tensor]) -> Tensor:
+        """Evaluate at these parameters."""
+        ...
 
 
 class Watch:
@@ -62,25 +72,45 @@ class Watch:
         }
         self.limits = {name: limit for name, limit in self.limits.items() if float(found[name].detach()) < limit}
 
-    def look(self, found: Mapping[str, Tensor], parameters: Mapping[str, Tensor]) -> None:
-        """Raise :class:`FitError` where a site's log density at these parameters is beyond any noise."""
+    def look(self, terms: Evaluated, parameters: Mapping[str, Tensor]) -> None:
+        """Raise :class:`FitError` where a site's log density at these parameters is beyond any noise, and still rises.
+
+        Parameters
+        ----------
+        terms : Evaluated
+            Just evaluated at ``parameters``; is evaluated again near them where a site is beyond the limit.
+        """
+        found = dict(terms.found)
         for name, limit in self.limits.items():
             term = found.get(name)
             if term is None or torch._C._functorch.is_batchedtensor(term):  # type: ignore[attr-defined]
                 continue
             if float(term.detach()) > limit:
-                raise self._error(name, term, parameters)
+                blamed = self._rising(name, float(term.detach()), terms, parameters)
+                if blamed is not None:
+                    raise self._error(name, blamed)
 
-    def _error(self, name: str, term: Tensor, parameters: Mapping[str, Tensor]) -> FitError:
-        blamed = self._blamed(term, parameters)
-        one = f"the parameter '{blamed[0]}' has" if len(blamed) == 1 else f"the parameters {listed(blamed)} have"
-        fix = f"fix it with given({blamed[0]}=…)" if len(blamed) == 1 else "fix its scale with given(…)"
+    def _rising(self, name: str, here: float, terms: Evaluated, parameters: Mapping[str, Tensor]) -> str | None:
+        """The parameter that the site's density rises with as with a shrinking scale: by so much for every row."""
+        gains: dict[str, float] = {}
+        with torch.no_grad():
+            for free, value in parameters.items():
+                if free not in self.model.structure.parameters:
+                    continue
+                positive = isinstance(self.model.structure.parameters[free].support, _POSITIVE)
+                for step in (-0.5, 0.5):
+                    terms.total({**parameters, free: value * math.exp(step) if positive else value + step})
+                    gains[free] = max(gains.get(free, 0.0), float(terms.found[name]) - here)
+        best = max(gains, key=gains.__getitem__, default=None)
+        return best if best is not None and gains[best] > 0.1 * self.known[name].numel() else None
+
+    def _error(self, name: str, blamed: str) -> FitError:
         return FitError(
-            f"column '{name}' {self._words(name)}: its likelihood grows without bound, and {one} no finite estimate. "
-            f"{self._remedy(name)}, or {fix}.",
+            f"column '{name}' {self._words(name)}: its likelihood grows without bound, and the parameter '{blamed}' "
+            f"has no finite estimate. {self._remedy(name)}, or fix it with given({blamed}=…).",
             column=name,
             site=name,
-            parameters=blamed,
+            parameters=[blamed],
         )
 
     def _remedy(self, name: str) -> str:
@@ -88,17 +118,6 @@ class Watch:
             return "Give more rows"
         constant = bool((self.known[name] == self.known[name].flatten()[0]).all())
         return "Drop the column from the program" if constant else "Write it as a pyro.deterministic site"
-
-    def _blamed(self, term: Tensor, parameters: Mapping[str, Tensor]) -> list[str]:
-        """The scale that runs away: the positive parameter that the density rises with most; else all it reads."""
-        free = {name: value for name, value in parameters.items() if value.requires_grad}
-        slopes = torch.autograd.grad(term, list(free.values()), allow_unused=True) if term.requires_grad else []
-        read = {name: slope for name, slope in zip(free, slopes, strict=False) if slope is not None}
-        supports = {name: self.model.structure.parameters[name].support for name in read}
-        scales = [name for name, support in supports.items() if isinstance(support, _POSITIVE)]
-        if scales:
-            return [max(scales, key=lambda name: float((read[name] * free[name]).detach().abs().max()))]
-        return list(read)
 
     def _words(self, name: str) -> str:
         """Why it is reproduced exactly, as far as the data shows it."""

@@ -132,7 +132,7 @@ def target_of(model: Model, data: Any) -> tuple[Target, dict[str, Tensor]]:
     def log_density(parameters: dict[str, Tensor]) -> Tensor:
         with program.sealed(grad=torch.is_grad_enabled()):
             total = terms.total(parameters) + constant
-            watch.look(terms.found, parameters)
+            watch.look(terms, parameters)
             return total if space is None else total + _summed(space, {**model.given, **parameters})
 
     supports = {name: structure.parameters[name].support for name in model.free}

@@ -1,4 +1,4 @@
-"""Many scenarios in one call: each is to the bit what it is alone, whatever the others are and the memory is."""
+"""Many scenarios in one call: each is to the bit what it is alone, whatever others and memory limit there are."""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
 if _TYPE_CHECKING:
+    from pcm.couplings import Truncated as Truncated
     from pcm.errors import FitWarning as FitWarning
     from pcm.errors import PCMError as PCMError
     from pcm.graph import CausalGraph as CausalGraph
@@ -53,6 +54,7 @@ __all__ = [
     "PCMError",
     "Posterior",
     "Query",
+    "Truncated",
     "ate",
     "att",
     "bounds",
@@ -73,6 +75,7 @@ __all__ = [
 
 # Names are imported when they are first asked for: `pcm --help` need not wait for torch.
 _WHERE = {
+    "Truncated": "pcm.couplings",
     "FitWarning": "pcm.errors",
     "PCMError": "pcm.errors",
     "CausalGraph": "pcm.graph",

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["contour"]
 
+_SMALL = 7.5  # points: the size of names beside their places
+
 
 def contour(
     x: Any,
@@ -64,7 +66,7 @@ def contour(
         axes = figure.add_subplot()
         if np.nanmax(values) > np.nanmin(values):
             lines = axes.contour(x, y, values.T, levels=9, colors=QUIET, linewidths=0.8, linestyles="solid")
-            axes.clabel(lines, fmt=lambda level: number(float(level)), fontsize=7.5)
+            axes.clabel(lines, fmt=lambda level: number(float(level)), fontsize=_SMALL)
         handles = []
         for place, (name, what) in enumerate((marked or {}).items()):
             field, level = what if isinstance(what, tuple) else (values, what)
@@ -73,12 +75,41 @@ def contour(
             handles += axes.plot([], [], color=color, linestyle=style, linewidth=1.8, label=name)
             if np.nanmin(field) < level < np.nanmax(field):
                 axes.contour(x, y, field.T, levels=[level], colors=[color], linewidths=1.8, linestyles=[style])
-        for name, (across, up) in (points or {}).items():
+        places = list((points or {}).values())
+        for across, up in places:
             axes.plot([across], [up], "o", color=ACCENT, markersize=4.5, markeredgecolor="white", zorder=4)
-            axes.annotate(name, (across, up), (5, 3), textcoords="offset points", fontsize=7.5, color=INK, zorder=5)
+        for name, place, (right, up) in zip(points or {}, places, _apart(axes, points or {}), strict=True):
+            side = "left" if right > 0 else "right"
+            axes.annotate(
+                name, place, (right, up), textcoords="offset points", ha=side, fontsize=_SMALL, color=INK, zorder=5
+            )
         axes.spines["left"].set_visible(True)
         if handles:
             figure.legend(handles=handles, loc="outside upper right", ncols=len(handles))
         axes.set_ylabel(ylabel)
         label_axes(axes, xlabel, title)
     return figure
+
+
+def _apart(axes: Any, points: Mapping[str, tuple[float, float]]) -> list[tuple[float, float]]:
+    """Where each name stands beside its place, in points: the nearest of a few spots that no other name covers."""
+    spots = [(side * 5.0, step * 1.3 * _SMALL + 3.0) for step in (0, -1, 1, -2, 2, -3, 3, -4, 4) for side in (1, -1)]
+    taken: list[tuple[float, float, float, float]] = []
+    chosen: list[tuple[float, float]] = []
+    for name, place in points.items():
+        x, y = axes.transData.transform(place) * 72.0 / axes.figure.dpi
+        width = 0.6 * _SMALL * len(name)
+        boxes = [
+            (
+                x + right - (0.0 if right > 0 else width),
+                y + up,
+                x + right + (width if right > 0 else 0.0),
+                y + up + _SMALL,
+            )
+            for right, up in spots
+        ]
+        free = [all(a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1] for b in taken) for a in boxes]
+        best = free.index(True) if True in free else 0
+        taken.append(boxes[best])
+        chosen.append(spots[best])
+    return chosen

@@ -74,8 +74,9 @@ def interval_rows(
         texts = column_texts(pd.Series(np.concatenate([means, lows, highs])))
         for row in rows:
             mean, low, high = texts[row], texts[row + len(rows)], texts[row + 2 * len(rows)]
+            exact = lows[row] == means[row] == highs[row]  # nothing is uncertain: no interval to speak of
             axes.annotate(
-                f"{mean}  [{low}, {high}]",
+                mean if exact else f"{mean}  [{low}, {high}]",
                 (1.02, row),
                 xycoords=("axes fraction", "data"),
                 va="center",

@@ -292,8 +292,9 @@ class Counterfactual:
         """A row a unit and world; a column a variable.
 
         Numbers are means, with ``name_low`` and ``name_high`` of the central interval where the variable is uncertain
-        in some world; 0/1 variables are the probability of 1; categorical ones have a column ``name=label`` with the
-        probability of each category.
+        in some world; 0/1 variables are the probability of 1; categorical ones, and all that have labels, have a column
+        ``name=label`` with the probability of each category. An index named like one of the columns is renamed to
+        ``name (index)``.
         """
         check_probability(prob)
         uncertain = {name for name in self.variables for world in self._run.plans if self._uncertain(world, name)}
@@ -303,11 +304,13 @@ class Counterfactual:
             for name in self.variables:
                 columns.update(self._columns(name, world, prob, name in uncertain))
             parts.append(pd.DataFrame(columns, index=self.index))
-        return pd.concat(parts)
+        made = pd.concat(parts)
+        clash = {name: f"{name} (index)" for name in made.index.names if name is not None and name in made}
+        return made.rename_axis(index=clash) if clash else made
 
     def _columns(self, name: str, world: str, prob: float, uncertain: bool) -> dict[str, Any]:
         site = self._run.structure.sites[name]
-        if self._unordered(name):
+        if self._unordered(name) or (name in self._run.model.categories and site.scalar and not site.inner):
             count = self._run.category_count(name)
             labels = self._run.model.categories.get(name, range(count))
             chances = self._run.chances(world, name).mean(0).numpy()
@@ -420,6 +423,7 @@ class Counterfactual:
         return self._run.random(world, name) or (not self._run.main.single and not self._run._fixed(world, name))
 
     def _code(self, name: str, outcome: Any) -> Any:
+        outcome = outcome.item() if isinstance(outcome, np.generic) else outcome
         labels = self._run.model.categories.get(name)
         if labels is not None and outcome in labels:
             return labels.index(outcome)

@@ -35,7 +35,7 @@ class Effect:
     label : str
     account : Account
     index : pandas.Index or None
-        Names of the units of a per-unit effect.
+        Names of the units (or groups) of an effect with a value for each.
     exact_mean : numpy.ndarray or None
         The mean where it is known better than by averaging the draws.
     standard_error : float or None
@@ -43,6 +43,8 @@ class Effect:
         of every joint value of finite variables.
     by_unit : callable or None
         Makes the effect unit by unit, for :attr:`units`.
+    rows : str
+        What has a value each: ``"units"`` or ``"groups"``.
 
     Examples
     --------
@@ -56,6 +58,7 @@ class Effect:
     index: pd.Index | None = None
     exact_mean: np.ndarray | None = None
     standard_error: float | None = None
+    rows: str = "units"
     by_unit: Callable[[], Effect] | None = field(default=None, repr=False)
 
     @cached_property
@@ -136,7 +139,7 @@ class Effect:
 
     def __float__(self) -> float:
         if self.draws.ndim > 1:
-            raise QueryError(f"{self.label} has one value for each of {self.draws.shape[1]} units; take .mean.")
+            raise QueryError(f"{self.label} has one value for each of {self.draws.shape[1]} {self.rows}; take .mean.")
         return float(self.mean)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
@@ -154,7 +157,7 @@ class Effect:
         if self.draws.ndim > 1:
             means = np.asarray(self.mean)
             spread = f"mean {means.mean():.4g}, from {means.min():.4g} to {means.max():.4g}"
-            return f"{self.label}: {means.shape[0]} units, {spread}"
+            return f"{self.label}: {means.shape[0]} {self.rows}, {spread}"
         low, high = self.interval(0.95)
         if len(self.draws) == 1:
             error = f" ± {self.standard_error:.2g} (Monte-Carlo s.e.)" if self.standard_error else ""

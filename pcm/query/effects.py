@@ -84,6 +84,7 @@ def cate(model: Model, treatment: str, outcome: str, *, given: Sequence[str], bi
         account=arms.account,
         index=labels,
         by_unit=lambda: _unit_by_unit(asked, arms, label, None),
+        rows="groups",
     )
 
 

@@ -145,7 +145,9 @@ class Evaluation(Runs):
                 def expected(made: Replayed, past: Factual) -> Tensor:
                     return coupling.expectation(unwrap(past.fns[name])[0], past.values[name], unwrap(made.fns[name])[0])
 
-                return self.expect(world, name, expected)
+                found = self.expect(world, name, expected)
+                self._finite(found, name, world, 1)
+                return found
             chances = self.chances(world, name)
             return chances @ torch.arange(chances.shape[-1], dtype=chances.dtype)
         return self.expect(world, name, lambda made, past: made.values[name].to(self.program.dtype))

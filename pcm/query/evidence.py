@@ -34,6 +34,10 @@ from pcm.worlds import Constant, Factual, Function, PerUnit, Stochastic, WorldPl
 __all__ = ["Units", "check_evidence", "check_finite", "columns_of", "frame_of", "read_units"]
 
 
+#: A float64 holds every whole number below it.
+_MOST_COUNT = 2.0**53
+
+
 def columns_of(model: Model, names: Collection[str] | None = None) -> list[Column]:
     """What a frame's columns must be for these variables (all by default)."""
     sites, cache = model.structure.sites, model.structure.plans
@@ -254,8 +258,23 @@ def frame_of(model: Model, values: Mapping[str, Tensor], index: Any) -> pd.DataF
 def check_finite(value: Tensor, name: str, index: pd.Index, world: str, site: Site, lanes: int = 0) -> None:
     """Raise where a computed value is not finite; ``lanes`` dims stand before ``(*inner, unit, *event)``.
 
-    A sum is finite only where all its terms are (one that overflows is looked at again): one pass, no copy.
+    A sum is finite only where all its terms are (one that overflows is looked at again): one pass, no copy. Counts
+    from 2**53 on are no longer whole numbers: a rate has overflowed.
     """
+    if site.discrete and site.cardinality is None and value.numel() and float(value.max()) >= _MOST_COUNT:
+        rows = (
+            (value >= _MOST_COUNT).movedim(lanes + len(site.inner), 0).flatten(1).any(1)
+            if value.dim() > 1
+            else (value >= _MOST_COUNT)
+        )
+        labels = [index[int(row)] for row in rows.nonzero().flatten()]
+        raise QueryError(
+            f"in world '{world}' the program gives '{name}' ({site.family}) a count of 2**53 or more for {len(labels)} "
+            f"of {len(index)} units (first: {listed(labels, 5)}): its rate is too large, or has overflowed.",
+            site=name,
+            world=world,
+            rows=labels[:5],
+        )
     if not value.is_floating_point() or math.isfinite(float(compact(value).sum())):
         return
     bad = ~torch.isfinite(value)

@@ -19,7 +19,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from pcm.errors import EvidenceError, FitError, listed
+from pcm.couplings import check_value
+from pcm.errors import EvidenceError, FitError, SupportError, listed
 from pcm.infer import Target
 from pcm.infer.latent import Space
 from pcm.program import is_deterministic
@@ -257,7 +258,9 @@ def _start(model: Model) -> dict[str, Tensor]:
                 value = fn.mean.expand(fn.shape()).clone()
             except (NotImplementedError, AttributeError, RuntimeError):
                 value = fn.sample()
-            if not (bool(torch.isfinite(value).all()) and bool(fn.support.check(value).all())):
+            try:
+                check_value(fn, value, name)
+            except SupportError:
                 value = fn.sample()
             found[name] = value
             return value

@@ -153,7 +153,7 @@ class Model:
 
 def check_draws(draws: Any) -> None:
     """Raise unless ``draws`` is a positive whole number."""
-    if isinstance(draws, bool) or not isinstance(draws, int) or draws < 1:
+    if isinstance(draws, bool) or not isinstance(draws, int | np.integer) or draws < 1:
         raise ArgumentError(f"draws={draws!r}: a positive whole number of draws is needed.")
 
 

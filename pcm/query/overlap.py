@@ -144,7 +144,9 @@ class Overlap:
         if self.observed is None:
             rows = {"all units": score}
         else:
-            rows = {str(level): score[self.observed == place] for place, level in enumerate(self.levels)}
+            rows = {
+                f"{self.treatment} = {level}": score[self.observed == place] for place, level in enumerate(self.levels)
+            }
         return picture(rows, limits=limits, xlabel=f"P({self.treatment} = {self.levels[0]})")
 
     def __repr__(self) -> str:

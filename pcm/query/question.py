@@ -15,6 +15,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+import numpy as np
+
 from pcm.errors import ArgumentError, DataError, QueryError, UnknownNameError, listed, suggestion
 from pcm.query.model import Model
 from pcm.worlds import Target, choose_seed
@@ -68,6 +70,8 @@ class Question:
                     f"'{name}' is no option of an effect; options: {listed(known)}.{suggestion(name, known)}"
                 )
         chosen = {**defaults, **options}
+        # numpy's numbers are shown, and compared, as plain ones
+        chosen = {name: value.item() if isinstance(value, np.generic) else value for name, value in chosen.items()}
         made = cls(model, treatment, outcome, **{**chosen, "seed": choose_seed(chosen.get("seed"))})
         made._check()
         return made

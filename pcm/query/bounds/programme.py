@@ -226,7 +226,7 @@ def _certificate(asked: Asked, pieces: list[Piece], found: list[Extreme]) -> pd.
         for at, block in enumerate(piece.blocks):
             polytope = piece.polytopes[block]
             responses = asked.responses[block[0]]
-            low, high = end.arguments[0][at], end.arguments[1][at]
+            low, high = (end.arguments[side][at] + 0.0 for side in (0, 1))  # a solver's -0.0 is 0
             rows += [
                 (
                     ", ".join(responses.members),

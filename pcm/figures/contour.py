@@ -99,15 +99,8 @@ def _apart(axes: Any, points: Mapping[str, tuple[float, float]]) -> list[tuple[f
     for name, place in points.items():
         x, y = axes.transData.transform(place) * 72.0 / axes.figure.dpi
         width = 0.6 * _SMALL * len(name)
-        boxes = [
-            (
-                x + right - (0.0 if right > 0 else width),
-                y + up,
-                x + right + (width if right > 0 else 0.0),
-                y + up + _SMALL,
-            )
-            for right, up in spots
-        ]
+        starts = [x + right - (0.0 if right > 0 else width) for right, _ in spots]
+        boxes = [(start, y + up, start + width, y + up + _SMALL) for start, (_, up) in zip(starts, spots, strict=True)]
         free = [all(a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1] for b in taken) for a in boxes]
         best = free.index(True) if True in free else 0
         taken.append(boxes[best])

@@ -51,6 +51,6 @@ def test_a_count_beyond_the_whole_numbers_is_refused_by_name() -> None:
     words = r"gives 'count' \(Poisson\) a count of 2\*\*53 or more for 3 of 3 units"
     with pytest.raises(pcm.PCMError, match=words):
         pcm.SCM(visits).do(a=60.0).sample(3, seed=0)
-    with pytest.raises(pcm.PCMError, match="world 'do' the program gives 'count' .* 1 of 1 units"):
+    with pytest.raises(pcm.PCMError, match=r"world 'do' the program gives 'count' .* 1 of 1 units"):
         pcm.SCM(visits).counterfactual({"a": [1.0], "count": [3.0]}, do={"a": 60.0}).mean("count")
     assert pcm.SCM(visits).do(a=30.0).sample(3, seed=0)["count"].min() > 1e13

@@ -104,5 +104,8 @@ def test_truncated_is_public_and_fits_from_a_start_in_its_support() -> None:
         with pyro.plate("units", n):
             pyro.sample("x", dist.Normal(middle, 1.0))
 
-    fitted = pcm.SCM(heights).given(middle=1.0)
-    assert len(fitted.sample(5, seed=0)) == 5
+    x = np.random.default_rng(0).normal(0.8, 1.0, size=400)
+    posterior = pcm.SCM(heights).fit({"x": x}, seed=0, progress=False).posterior
+    assert posterior is not None and bool((posterior["middle"] > 0.5).all())
+    # conjugate: N(400 x̄ / 401, 1 / 401), whose mass below 0.5 is 1e-9
+    assert float(posterior.mean("middle")) == pytest.approx(400 * x.mean() / 401, abs=0.005)

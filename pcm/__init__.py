@@ -41,6 +41,17 @@ if _TYPE_CHECKING:
     from pcm.questions import probability_of_necessity_and_sufficiency as probability_of_necessity_and_sufficiency
     from pcm.questions import probability_of_sufficiency as probability_of_sufficiency
     from pcm.questions import sensitivity as sensitivity
+    from pcm.requirement import Independence as Independence
+    from pcm.requirement import Requirement as Requirement
+    from pcm.requirement import TrainingRows as TrainingRows
+    from pcm.requirement import attribute_privacy as attribute_privacy
+    from pcm.requirement import counterfactual_fairness as counterfactual_fairness
+    from pcm.requirement import demographic_parity as demographic_parity
+    from pcm.requirement import environment_invariance as environment_invariance
+    from pcm.requirement import equalized_odds as equalized_odds
+    from pcm.requirement import irrelevant_to as irrelevant_to
+    from pcm.requirement import path_specific_fairness as path_specific_fairness
+    from pcm.requirement import responsive_to as responsive_to
     from pcm.scm import SCM as SCM
     from pcm.scm import load as load
 
@@ -51,25 +62,36 @@ __all__ = [
     "Counterfactual",
     "Effect",
     "FitWarning",
+    "Independence",
     "PCMError",
     "Posterior",
     "Query",
+    "Requirement",
+    "TrainingRows",
     "Truncated",
     "ate",
     "att",
+    "attribute_privacy",
     "bounds",
     "cate",
     "cde",
+    "counterfactual_fairness",
     "criticise",
+    "demographic_parity",
+    "environment_invariance",
+    "equalized_odds",
     "identify",
+    "irrelevant_to",
     "load",
     "nde",
     "nie",
     "overlap",
     "path_effect",
+    "path_specific_fairness",
     "probability_of_necessity",
     "probability_of_necessity_and_sufficiency",
     "probability_of_sufficiency",
+    "responsive_to",
     "sensitivity",
 ]
 
@@ -98,6 +120,17 @@ _WHERE = {
     "probability_of_necessity_and_sufficiency": "pcm.questions",
     "probability_of_sufficiency": "pcm.questions",
     "identify": "pcm.graph.identify",
+    "Independence": "pcm.requirement",
+    "Requirement": "pcm.requirement",
+    "TrainingRows": "pcm.requirement",
+    "attribute_privacy": "pcm.requirement",
+    "counterfactual_fairness": "pcm.requirement",
+    "demographic_parity": "pcm.requirement",
+    "environment_invariance": "pcm.requirement",
+    "equalized_odds": "pcm.requirement",
+    "irrelevant_to": "pcm.requirement",
+    "path_specific_fairness": "pcm.requirement",
+    "responsive_to": "pcm.requirement",
     "load": "pcm.scm",
     "overlap": "pcm.questions",
     "sensitivity": "pcm.questions",

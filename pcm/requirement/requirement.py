@@ -1,0 +1,347 @@
+"""A requirement of invariance: how a prediction may respond to a change of something.
+
+``(source s, outcome Y, admissible paths adm ⊆ directed paths s ⇝ Y, reference law, tolerance)`` pins the response of a
+prediction to ``s``: as ``Y`` responds along ``adm``, and not otherwise. ``adm = none`` is uniform invariance
+(counterfactual fairness where ``s`` is protected); fairness, robustness, attribute privacy and explainability differ in
+what ``s`` is (Binkyte et al. 2026).
+
+>>> fair = Requirement("age", outcome="readmit", admissible=["age -> labs -> readmit"])
+>>> fair
+Requirement('age', outcome='readmit', admissible=['age -> labs -> readmit'])
+>>> fair == eval(repr(fair))
+True
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import networkx as nx
+
+from pcm.errors import ArgumentError, GraphError, UnknownNameError, listed
+from pcm.graph import SVG, CausalGraph, ancestors, descendants
+from pcm.requirement.admissible import ANY, ONE, Admissible
+
+__all__ = ["Requirement", "TrainingRows"]
+
+#: Paths looked through for the ones nearest to a misspelt one.
+_SUGGEST_FROM = 2_000
+_ROLES = ("variable", "environment", "mechanisms", "rows")
+
+
+@dataclass(frozen=True)
+class TrainingRows:
+    """The rows of the training data as a source: what one of them may change of the fit (privacy of inclusion).
+
+    Attributes
+    ----------
+    epsilon, delta : float
+        ``P(fit ∈ S | rows) ≤ e^ε P(fit ∈ S | rows with one replaced) + δ`` for every set ``S``.
+
+    Examples
+    --------
+    >>> TrainingRows(1.0)
+    TrainingRows(epsilon=1.0, delta=0.0)
+    """
+
+    epsilon: float
+    delta: float = 0.0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.epsilon, bool) or not isinstance(self.epsilon, int | float) or not self.epsilon > 0:
+            raise ArgumentError(f"TrainingRows(epsilon={self.epsilon!r}): a positive number is needed.")
+        if isinstance(self.delta, bool) or not isinstance(self.delta, int | float) or not 0 <= self.delta < 1:
+            raise ArgumentError(f"TrainingRows(delta={self.delta!r}): a number in [0, 1) is needed.")
+
+
+class Requirement:
+    """A requirement of invariance.
+
+    Parameters
+    ----------
+    source : str, collection of str, or TrainingRows
+        What may change: a variable (a protected attribute, an environment, a private attribute); several names are
+        mechanisms that may be replaced, each then set from outside; or the rows of the training data.
+    outcome : str, optional
+        What is predicted; only training rows go without.
+    admissible : "all", "none", or list of paths and edges
+        Along which directed paths the prediction may respond. ``*`` is one variable, ``...`` any number, also none; a
+        pair of names is an edge, and paths of listed edges alone are admitted. An empty list is ``"none"``.
+    reference : "independent", number, distribution, or dict of source to one of them
+        What an inadmissible edge is fed: by default an independent draw from the source's own marginal.
+    tolerance : float
+        The largest difference in effect (per unit of the source; on the probability scale for a binary outcome)
+        between prediction and pinned response that still counts as none.
+    role : {"variable", "environment", "mechanisms", "rows"}, optional
+        What the source is, for words alone; follows from ``source``.
+
+    Raises
+    ------
+    ArgumentError
+        What is no path, a path with other ends, a bad tolerance, an outcome among the sources.
+
+    References
+    ----------
+    Binkyte et al., "Trustworthy AI suffers from invariance conflicts and causality is the solution", arXiv 2605.02640.
+    Chiappa, "Path-specific counterfactual fairness", AAAI 2019.
+
+    Examples
+    --------
+    >>> import pcm
+    >>> pcm.Requirement("age", outcome="readmit", admissible=[]) == pcm.Requirement("age", outcome="readmit")
+    True
+    """
+
+    def __init__(
+        self,
+        source: str | Collection[str] | TrainingRows,
+        *,
+        outcome: str | None = None,
+        admissible: Any = "none",
+        reference: Any = "independent",
+        tolerance: float = 0.0,
+        role: str | None = None,
+    ) -> None:
+        self.source: Any = source
+        if isinstance(source, TrainingRows):
+            if admissible not in ("none", [], ()):
+                raise ArgumentError("training rows have no path that may carry their change: admissible='none'.")
+            names: tuple[str, ...] = ()
+            natural = "rows"
+        elif isinstance(source, str):
+            names, natural = (source,), "variable"
+        elif isinstance(source, Collection) and source and all(isinstance(name, str) for name in source):
+            names = tuple(sorted(source) if isinstance(source, set | frozenset) else dict.fromkeys(source))
+            natural = "mechanisms"
+            self.source = names
+        else:
+            raise ArgumentError(
+                f"source={source!r}: a variable's name, a collection of them (mechanisms that may change), or "
+                "pcm.TrainingRows(epsilon) is needed."
+            )
+        if (outcome is None and names) or (outcome is not None and not isinstance(outcome, str)):
+            raise ArgumentError(f"outcome={outcome!r}: the name of what is predicted is needed.")
+        if outcome in names:
+            raise ArgumentError(f"'{outcome}' is both source and outcome; a requirement is on another variable.")
+        if isinstance(tolerance, bool) or not isinstance(tolerance, int | float) or not 0 <= tolerance < float("inf"):
+            raise ArgumentError(f"tolerance={tolerance!r}: a number that is not negative is needed.")
+        if role is not None and role not in _ROLES:
+            raise ArgumentError(f"role={role!r} is none of {listed(_ROLES)}.")
+        self.variables, self.outcome = names, outcome
+        self.admissible = Admissible.read(admissible, names, outcome or "") if names else Admissible()
+        self.references = _references(reference, names)
+        self.tolerance, self.role = float(tolerance), role or natural
+        self._natural = natural
+
+    # -- against a graph ---------------------------------------------------------------------------------------------
+
+    def check(self, graph: nx.DiGraph) -> None:
+        """Raise unless the requirement can be asked of a model with this graph.
+
+        Raises
+        ------
+        UnknownNameError
+            A source, an outcome or a variable of a path that is not in the graph.
+        GraphError
+            A source downstream of the outcome, a path or edge that is not in the graph; the nearest are suggested.
+        """
+        for name in (*self.variables, *([] if self.outcome is None else [self.outcome])):
+            if name not in graph:
+                raise UnknownNameError(name, known=list(graph))
+        if self.outcome is None:
+            return
+        below = descendants(graph, self.outcome)
+        for name in self.variables:
+            if name in below:
+                raise GraphError(
+                    f"the source '{name}' is downstream of the outcome '{self.outcome}': no change of it reaches "
+                    f"{self.outcome}. Sources of {self.outcome} are {listed(_in_order(graph, self.outcome))}.",
+                    source=name,
+                    outcome=self.outcome,
+                )
+        for pattern in self.admissible.patterns:
+            for name in pattern:
+                if name not in (ONE, ANY) and name not in graph:
+                    raise UnknownNameError(name, known=list(graph))
+            alone = Admissible(patterns=(pattern,))
+            if next(_admitted(graph, alone, pattern[0], self.outcome), None) is None:
+                asked = " → ".join(pattern)
+                raise GraphError(
+                    f"the path {asked} is not in the graph.{_nearest(graph, pattern, self.outcome)}", path=pattern
+                )
+        between = set().union(*(descendants(graph, name, include_self=True) for name in self.variables))
+        above = ancestors(graph, self.outcome, include_self=True)
+        for edge in self.admissible.edges:
+            for name in edge:
+                if name not in graph:
+                    raise UnknownNameError(name, known=list(graph))
+            if not graph.has_edge(*edge) or edge[0] not in between or edge[1] not in above:
+                lying = [f"{a} → {b}" for a, b in graph.edges if a in between and b in above]
+                found = "lies on no path" if graph.has_edge(*edge) else "is not in the graph; edges"
+                raise GraphError(
+                    f"the edge {edge[0]} → {edge[1]} {found} from {listed(self.variables)} to {self.outcome}: "
+                    f"{listed(lying)}.",
+                    edge=edge,
+                )
+
+    def paths(self, graph: nx.DiGraph, limit: int = 1_000) -> list[tuple[str, ...]]:
+        """The admissible paths in a graph, the shortest first (at most ``limit``).
+
+        Examples
+        --------
+        >>> import networkx as nx
+        >>> graph = nx.DiGraph([("a", "b"), ("b", "c"), ("a", "c")])
+        >>> Requirement("a", outcome="c", admissible="a -> * -> c").paths(graph)
+        [('a', 'b', 'c')]
+        """
+        self.check(graph)
+        if self.outcome is None:
+            return []
+        found = (p for name in self.variables for p in _admitted(graph, self.admissible, name, self.outcome))
+        return sorted(islice(found, limit), key=len)
+
+    def draw(self, graph: nx.DiGraph, **options: Any) -> SVG:
+        """The graph with admissible edges green, inadmissible ones red, and those that are both amber.
+
+        An edge is coloured by the paths from the source to the outcome that go through it; a path state decides, so
+        one edge may carry an admissible path and an inadmissible one.
+
+        Examples
+        --------
+        >>> import networkx as nx
+        >>> picture = Requirement("a", outcome="b").draw(nx.DiGraph([("a", "b")]))
+        >>> picture[:4]
+        '<svg'
+        """
+        from pcm.requirement.picture import draw
+
+        return draw(graph, [self], **options)
+
+    def on(self, graph: nx.DiGraph) -> RequirementOnGraph:
+        """The requirement with a graph; it draws itself in a notebook."""
+        return RequirementOnGraph(self, graph)
+
+    # -- plumbing ----------------------------------------------------------------------------------------------------
+
+    @property
+    def label(self) -> str:
+        """Short words: the source and what is admitted."""
+        if isinstance(self.source, TrainingRows):
+            return f"one training row, ε = {self.source.epsilon:g}"
+        kept = self.admissible.written
+        if isinstance(kept, list):
+            kept = ", ".join(item.replace("->", "→") if isinstance(item, str) else " → ".join(item) for item in kept)
+        return f"{', '.join(self.variables)}: {kept}"
+
+    def _key(self) -> tuple[Any, ...]:
+        kept = self.admissible
+        source = self.source if isinstance(self.source, TrainingRows) else frozenset(self.variables)
+        return (
+            source,
+            self.outcome,
+            kept.everything,
+            frozenset(kept.patterns),
+            frozenset(kept.edges),
+            tuple(sorted((name, repr(value)) for name, value in self.references.items())),
+            self.tolerance,
+        )
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Requirement) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def __repr__(self) -> str:
+        parts = [repr(self.source)]
+        if self.outcome is not None:
+            parts += [f"outcome={self.outcome!r}", f"admissible={self.admissible.written!r}"]
+        if self.references:
+            plain = set(self.references) == {*self.variables} and len({repr(v) for v in self.references.values()}) == 1
+            parts.append(f"reference={next(iter(self.references.values())) if plain else self.references!r}")
+        if self.tolerance:
+            parts.append(f"tolerance={self.tolerance:g}" if float(f"{self.tolerance:g}") == self.tolerance else "")
+            parts[-1] = parts[-1] or f"tolerance={self.tolerance!r}"
+        if self.role != self._natural:
+            parts.append(f"role={self.role!r}")
+        return f"Requirement({', '.join(parts)})"
+
+
+@dataclass(frozen=True)
+class RequirementOnGraph:
+    """A requirement and the graph that it is asked of: what a notebook draws."""
+
+    requirement: Requirement
+    graph: nx.DiGraph
+
+    def _repr_svg_(self) -> str:
+        return str(self.requirement.draw(self.graph))
+
+    def __repr__(self) -> str:
+        return f"{self.requirement!r} on {CausalGraph(self.graph)!r}"
+
+
+# -- private ---------------------------------------------------------------------------------------------------------
+
+
+def _references(given: Any, names: tuple[str, ...]) -> dict[str, Any]:
+    """References other than independent draws, by source."""
+    if isinstance(given, Mapping):
+        for name in given:
+            if name not in names:
+                raise UnknownNameError(name, kind="source", known=names, where="the requirement")
+        return {name: value for name, value in given.items() if not _independent(value)}
+    return {} if _independent(given) else dict.fromkeys(names, given)
+
+
+def _independent(value: Any) -> bool:
+    if isinstance(value, str) and value == "independent":
+        return True
+    if value is None or isinstance(value, str | bool):
+        raise ArgumentError(
+            f"reference={value!r}: 'independent' (a draw from the source's marginal), a number or a distribution."
+        )
+    return False
+
+
+def _in_order(graph: nx.DiGraph, outcome: str) -> list[str]:
+    above = ancestors(graph, outcome)
+    return [name for name in graph if name in above]
+
+
+def _admitted(graph: nx.DiGraph, kept: Admissible, source: str, outcome: str) -> Iterator[tuple[str, ...]]:
+    """Admissible paths from a source, found backwards; what leads to none is not walked."""
+    inside = descendants(graph, source, include_self=True)
+    leads: dict[tuple[str, Any], bool] = {}
+
+    def alive(node: str, state: Any) -> bool:
+        if (node, state) not in leads:
+            leads[node, state] = (node == source and kept.accepts(state)) or any(
+                alive(parent, kept.step(state, parent, node)) for parent in graph.pred[node] if parent in inside
+            )
+        return leads[node, state]
+
+    stack = [((outcome,), kept.start(outcome))]
+    while stack:
+        path, state = stack.pop()
+        if not alive(path[0], state):
+            continue
+        if path[0] == source:
+            yield path
+            continue
+        stack.extend(
+            ((parent, *path), kept.step(state, parent, path[0])) for parent in graph.pred[path[0]] if parent in inside
+        )
+
+
+def _nearest(graph: nx.DiGraph, pattern: tuple[str, ...], outcome: str) -> str:
+    every = islice(_admitted(graph, Admissible(everything=True), pattern[0], outcome), _SUGGEST_FROM)
+    words = [" -> ".join(path) for path in every]
+    if not words:
+        return f" No directed path leads from {pattern[0]} to {outcome}."
+    close = difflib.get_close_matches(" -> ".join(pattern), words, n=3, cutoff=0.0)
+    return f" Nearest: {'; '.join(repr(word) for word in close)}."

@@ -1,0 +1,1 @@
+"""Predictors with explicit uncertainty on the causally admissible inputs."""

@@ -23,6 +23,10 @@ if _TYPE_CHECKING:
     from pcm.graph import CausalGraph as CausalGraph
     from pcm.graph.identify import identify as identify
     from pcm.infer import Posterior as Posterior
+    from pcm.predict import CausalClassifier as CausalClassifier
+    from pcm.predict import CausalRegressor as CausalRegressor
+    from pcm.predict import ClassPrediction as ClassPrediction
+    from pcm.predict import Prediction as Prediction
     from pcm.query import Account as Account
     from pcm.query import Counterfactual as Counterfactual
     from pcm.query import Effect as Effect
@@ -58,13 +62,17 @@ if _TYPE_CHECKING:
 __all__ = [
     "SCM",
     "Account",
+    "CausalClassifier",
     "CausalGraph",
+    "CausalRegressor",
+    "ClassPrediction",
     "Counterfactual",
     "Effect",
     "FitWarning",
     "Independence",
     "PCMError",
     "Posterior",
+    "Prediction",
     "Query",
     "Requirement",
     "TrainingRows",
@@ -97,6 +105,10 @@ __all__ = [
 
 # Names are imported when they are first asked for: `pcm --help` need not wait for torch.
 _WHERE = {
+    "CausalClassifier": "pcm.predict",
+    "CausalRegressor": "pcm.predict",
+    "ClassPrediction": "pcm.predict",
+    "Prediction": "pcm.predict",
     "Truncated": "pcm.couplings",
     "FitWarning": "pcm.errors",
     "PCMError": "pcm.errors",

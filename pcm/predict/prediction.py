@@ -42,6 +42,13 @@ class Prediction:
         Names of the rows.
     name : str, optional
         The outcome.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> found = Prediction(np.zeros((1, 1, 2)), rng.normal(size=(1, 999)))
+    >>> found.interval(0.9).round(1).tolist()
+    [[-1.7, 1.6], [-1.7, 1.6]]
     """
 
     def __init__(

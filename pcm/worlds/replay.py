@@ -265,6 +265,10 @@ class Run:
                     read = {n: self.value(n) for n in action.reads}
                 value = set_value(action, self.sites[parent], self.past.units, read)
             seen[parent] = value
+        return self.seen_by(child, seen)
+
+    def seen_by(self, child: str, seen: Mapping[str, Tensor]) -> Any:
+        """The child's distribution (or deterministic value) when it sees these values of some parents."""
         found: list[Any] = []
 
         def act(msg: Any) -> Tensor:

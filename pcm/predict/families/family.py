@@ -26,7 +26,7 @@ from scipy.special import ndtri
 
 from pcm.errors import ArgumentError, DataError
 
-__all__ = ["ATOMS", "Family", "Fitted", "Members", "checked", "gaussian_atoms"]
+__all__ = ["ATOMS", "Family", "Fitted", "Members", "by_member", "checked", "gaussian_atoms"]
 
 #: Equally likely values by which noise is represented: the mid-quantiles of its law.
 ATOMS = 199
@@ -55,7 +55,7 @@ class Fitted(ABC):
 
     @abstractmethod
     def members(self, x: Array, count: int) -> Members:
-        """Members' predictions for the rows of ``x`` ``(row, input)``."""
+        """Members' predictions for rows ``(row, input)``, or for each member's own, ``(member, row, input)``."""
 
 
 class Family(ABC):
@@ -84,13 +84,25 @@ class Family(ABC):
         """
 
 
+def by_member(x: Array, count: int) -> Array:
+    """Rows a member, ``(member or 1, row, input)``.
+
+    >>> by_member(np.zeros((5, 2)), 7).shape
+    (1, 5, 2)
+    """
+    x = np.asarray(x, dtype=np.float64)
+    if x.ndim == 3 and len(x) not in (1, count):
+        raise ArgumentError(f"rows for {len(x)} members were given, but {count} members are asked for.")
+    return x if x.ndim == 3 else x[None]
+
+
 def checked(x: Array, y: Array, classes: int | None, least: int) -> tuple[Array, Array]:
     """Both as float64, or an error that says which is wrong; ``least`` rows are needed."""
     x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     if x.ndim != 2 or y.shape != x.shape[:1]:
         raise ArgumentError(f"inputs are (row, input) and the outcome (row,); found {x.shape} and {y.shape}.")
     if len(x) < least:
-        raise DataError(f"{len(x)} rows are too few for this family; it needs {least} at least.")
+        raise DataError(f"n_samples = {len(x)}: too few rows for this family, which needs {least} at least.")
     for what, values in (("inputs", x), ("the outcome", y)):
         if not np.isfinite(values).all():
             row = int(np.flatnonzero(~np.isfinite(values).reshape(len(values), -1).all(1))[0])

@@ -28,7 +28,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessClassifier, GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
-from pcm.predict.families.family import Array, Family, Fitted, Members, checked, gaussian_atoms
+from pcm.predict.families.family import Array, Family, Fitted, Members, by_member, checked, gaussian_atoms
 from pcm.predict.families.linear import Scale
 
 __all__ = ["GaussianProcess"]
@@ -78,21 +78,23 @@ class _Process:
     factor: Array
 
     def functions(self, x: Array, count: int, rng: np.random.Generator) -> Array:
-        """``(member, row)``."""
-        frequencies = rng.standard_normal((x.shape[1], _FEATURES)) / self.lengths[:, None]
+        """Draws at ``(member or 1, row, input)``: ``(member, row)``."""
+        frequencies = rng.standard_normal((x.shape[2], _FEATURES)) / self.lengths[:, None]
         phases, weights = rng.uniform(0, 2 * np.pi, _FEATURES), rng.standard_normal((_FEATURES, count))
         size = np.sqrt(2 * self.amplitude / _FEATURES)
 
-        def prior(rows: Array) -> Array:
-            return size * np.cos(rows @ frequencies + phases) @ weights
+        def prior(rows: Array, which: slice) -> Array:
+            return size * np.cos(rows @ frequencies + phases) @ weights[:, which]
 
         values = self.center[:, None] + self.factor @ rng.standard_normal((self.factor.shape[1], count))
-        mended = solve_triangular(self.lower, values - prior(self.at), lower=True)
+        mended = solve_triangular(self.lower, values - prior(self.at, slice(None)), lower=True)
         mended = solve_triangular(self.lower.T, mended, lower=False)
-        out = np.empty((count, len(x)))
-        for start in range(0, len(x), 4_096):
-            rows = x[start : start + 4_096]
-            out[:, start : start + 4_096] = (prior(rows) + self.kernel(rows) @ mended).T
+        out = np.empty((count, x.shape[1]))
+        for member, own in enumerate(x):
+            which = slice(None) if len(x) == 1 else slice(member, member + 1)
+            for start in range(0, x.shape[1], 4_096):
+                rows = own[start : start + 4_096]
+                out[which, start : start + 4_096] = (prior(rows, which) + self.kernel(rows) @ mended[:, which]).T
         return out
 
     def kernel(self, x: Array) -> Array:
@@ -108,7 +110,7 @@ class _Regression(Fitted):
     seed: int
 
     def members(self, x: Array, count: int) -> Members:
-        rows = _placed(self.scale, x)
+        rows = _placed(self.scale, by_member(x, count))
         found = self.process.functions(rows, count, np.random.default_rng(self.seed))
         return Members(self.middle + found, gaussian_atoms(self.sd))
 
@@ -122,8 +124,8 @@ class _Classification(Fitted):
     seed: int
 
     def members(self, x: Array, count: int) -> Members:
-        rows, rng = _placed(self.scale, x), np.random.default_rng(self.seed)
-        chance = np.zeros((count, len(rows), self.classes))
+        rows, rng = _placed(self.scale, by_member(x, count)), np.random.default_rng(self.seed)
+        chance = np.zeros((count, rows.shape[1], self.classes))
         if self.only is not None:
             chance[..., self.only] = 1.0
             return Members(chance)
@@ -137,8 +139,7 @@ class _Classification(Fitted):
 
 
 def _placed(scale: Scale, x: Array) -> Array:
-    x = np.asarray(x, dtype=np.float64)
-    return scale(x if x.shape[1] else np.zeros((len(x), 1)))
+    return scale(x if x.shape[2] else np.zeros((*x.shape[:2], 1)))
 
 
 def _kernel(amplitude: float, lengths: Array, x: Array, z: Array) -> Array:

@@ -22,7 +22,7 @@ from scipy.linalg import cho_factor, solve_triangular
 from scipy.special import softmax
 from sklearn.linear_model import BayesianRidge, LogisticRegression
 
-from pcm.predict.families.family import Array, Family, Fitted, Members, checked, gaussian_atoms
+from pcm.predict.families.family import Array, Family, Fitted, Members, by_member, checked, gaussian_atoms
 
 __all__ = ["Linear"]
 
@@ -54,8 +54,8 @@ class Linear(Family):
     def _expand(self, x: Array) -> Array:
         if self.degree < 2:
             return x
-        first, second = np.triu_indices(x.shape[1])
-        return np.concatenate([x, x[:, first] * x[:, second]], 1)
+        first, second = np.triu_indices(x.shape[-1])
+        return np.concatenate([x, x[..., first] * x[..., second]], -1)
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,11 @@ class Scale:
     def __call__(self, x: Array) -> Array:
         return (x - self.mean) / self.sd
 
+    def folded(self, weights: Array) -> tuple[Array, Array]:
+        """Intercepts ``(…)`` and weights ``(…, input)`` of inputs as they are, from those of standardised ones."""
+        rest = weights[..., 1:] / self.sd
+        return weights[..., 0] - rest @ self.mean, rest
+
 
 @dataclass(frozen=True)
 class _LinearFit(Fitted):
@@ -85,10 +90,10 @@ class _LinearFit(Fitted):
     seed: int
 
     def members(self, x: Array, count: int) -> Members:
-        design = with_ones(self.scale(self.family._expand(np.asarray(x, dtype=np.float64))))
-        normal = np.random.default_rng(self.seed).standard_normal((count, len(self.weights)))
-        normal -= normal.mean(0)  # the members' mean is the posterior's
-        return Members((self.weights + normal @ self.factor.T) @ design.T, gaussian_atoms(self.sd))
+        weights = self.weights + balanced(self.seed, count, len(self.weights)) @ self.factor.T
+        first, rest = self.scale.folded(weights)
+        found = np.matmul(self.family._expand(by_member(x, count)), rest[:, :, None])[..., 0]
+        return Members(np.add(found, first[:, None], out=found), gaussian_atoms(self.sd))
 
 
 @dataclass(frozen=True)
@@ -100,16 +105,23 @@ class _LogisticFit(Fitted):
     seed: int
 
     def members(self, x: Array, count: int) -> Members:
-        design = with_ones(self.scale(self.family._expand(np.asarray(x, dtype=np.float64))))
-        normal = np.random.default_rng(self.seed).standard_normal((count, self.mode.size))
-        normal -= normal.mean(0)
-        weights = self.mode + (normal @ self.spread.T).reshape(count, *self.mode.shape)
-        return Members(softmax(np.einsum("rw,mcw->mrc", design, weights), axis=-1))
+        weights = self.mode + (balanced(self.seed, count, self.mode.size) @ self.spread.T).reshape(
+            count, *self.mode.shape
+        )
+        first, rest = self.scale.folded(weights)
+        odds = np.matmul(self.family._expand(by_member(x, count)), rest.swapaxes(1, 2)) + first[:, None]
+        return Members(softmax(odds, axis=-1))
 
 
 def with_ones(x: Array) -> Array:
-    """A column of ones before the inputs."""
-    return np.concatenate([np.ones((len(x), 1)), x], 1)
+    """A column of ones before the inputs, the last dim."""
+    return np.concatenate([np.ones((*x.shape[:-1], 1)), x], -1)
+
+
+def balanced(seed: int, count: int, width: int) -> Array:
+    """Standard normal draws ``(count, width)`` whose mean is 0, so that the members' mean is the posterior's."""
+    normal = np.random.default_rng(seed).standard_normal((count, width))
+    return normal - normal.mean(0) if count > 1 else 0 * normal
 
 
 def _ridge(x: Array, y: Array) -> tuple[Array, Array, float]:

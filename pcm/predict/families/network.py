@@ -7,8 +7,8 @@ what the features leave open (Lakshminarayanan, Pritzel & Blundell 2017).
 
 >>> import numpy as np
 >>> rng = np.random.default_rng(0)
->>> x = rng.uniform(-2, 2, size=(1_000, 1))
->>> fitted = Network(ensemble=2).fit(x, np.tanh(2 * x[:, 0]) + 0.1 * rng.normal(size=1_000))
+>>> x = rng.uniform(-2, 2, size=(500, 1))
+>>> fitted = Network((16,), ensemble=1, steps=500).fit(x, np.tanh(2 * x[:, 0]) + 0.1 * rng.normal(size=500))
 >>> bool(abs(fitted.members(np.array([[1.0]]), 40).mean.mean() - np.tanh(2.0)) < 0.1)
 True
 """
@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from pcm.predict.families.family import Array, Family, Fitted, Members, checked
+from pcm.predict.families.family import Array, Family, Fitted, Members, by_member, checked
 from pcm.predict.families.linear import Linear, Scale
 
 __all__ = ["Network"]
@@ -51,7 +51,7 @@ class Network(Family):
     name = "network"
 
     def fit(self, x: Array, y: Array, *, classes: int | None = None, seed: int = 0) -> Fitted:
-        x, y = checked(x, y, classes, least=20)
+        x, y = checked(x, y, classes, least=4)
         if x.shape[1] == 0:
             x = np.zeros((len(x), 1))
         scale = Scale.of(x)
@@ -107,13 +107,14 @@ class _NetworkFit(Fitted):
     heads: list[Fitted]
 
     def members(self, x: Array, count: int) -> Members:
-        x = np.asarray(x, dtype=np.float64)
-        rows = self.scale(x if x.shape[1] else np.zeros((len(x), 1)))
-        shares = [len(part) for part in np.array_split(np.arange(count), len(self.bodies))]
+        x = by_member(x, count)
+        rows = self.scale(x if x.shape[2] else np.zeros((*x.shape[:2], 1)))
         found = [
-            head.members(_features(body, rows), share)
-            for body, head, share in zip(self.bodies, self.heads, shares, strict=True)
-            if share
+            head.members(_features(body, rows if len(rows) == 1 else rows[share]), len(share))
+            for body, head, share in zip(
+                self.bodies, self.heads, np.array_split(np.arange(count), len(self.bodies)), strict=True
+            )
+            if len(share)
         ]
         mean = np.concatenate([each.mean for each in found])
         if found[0].noise is None:

@@ -22,7 +22,7 @@ import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.model_selection import KFold, StratifiedKFold
 
-from pcm.predict.families.family import ATOMS, Array, Family, Fitted, Members, checked
+from pcm.predict.families.family import ATOMS, Array, Family, Fitted, Members, by_member, checked
 
 __all__ = ["Trees"]
 
@@ -34,6 +34,7 @@ class Trees(Family):
     Parameters
     ----------
     folds : int
+        At most; a fold has two rows at least.
     max_iter : int
         Trees at most; boosting stops earlier where a tenth of the rows, held out, gains no more.
     learning_rate : float
@@ -47,13 +48,15 @@ class Trees(Family):
     name = "trees"
 
     def fit(self, x: Array, y: Array, *, classes: int | None = None, seed: int = 0) -> Fitted:
-        x, y = checked(x, y, classes, least=2 * self.folds)
+        x, y = checked(x, y, classes, least=4)
         if x.shape[1] == 0:
             x = np.zeros((len(x), 1))
         kind: Any = HistGradientBoostingRegressor if classes is None else HistGradientBoostingClassifier
-        split: Any = KFold if classes is None or np.bincount(y.astype(int)).min() < self.folds else StratifiedKFold
+        folds = min(self.folds, len(x) // 2)
+        every = classes is not None and np.bincount(y.astype(int), minlength=classes).min() >= folds
+        split: Any = StratifiedKFold if every else KFold
         models, noise = [], []
-        for seen, held in split(self.folds, shuffle=True, random_state=seed).split(x, y):
+        for seen, held in split(folds, shuffle=True, random_state=seed).split(x, y):
             model = kind(
                 max_iter=self.max_iter,
                 learning_rate=self.learning_rate,
@@ -92,15 +95,18 @@ class _TreesFit(Fitted):
     classes: int | None
 
     def members(self, x: Array, count: int) -> Members:
-        x = np.asarray(x, dtype=np.float64)
-        if x.shape[1] == 0:
-            x = np.zeros((len(x), 1))
+        x = by_member(x, count)
+        if x.shape[2] == 0:
+            x = np.zeros((*x.shape[:2], 1))
         which = np.arange(count) % len(self.models)
-        used = self.models[:count]
-        if self.classes is None:
-            assert self.noise is not None
-            return Members(np.stack([model.predict(x) for model in used])[which], self.noise[which])
-        chance = np.zeros((len(used), len(x), self.classes))
-        for place, model in enumerate(used):
-            chance[place][:, model.classes_.astype(int)] = model.predict_proba(x)
-        return Members(chance[which])
+        shape = (count, x.shape[1]) if self.classes is None else (count, x.shape[1], self.classes)
+        out = np.zeros(shape)
+        for place, model in enumerate(self.models[:count]):
+            mine = np.flatnonzero(which == place)
+            rows = (x if len(x) == 1 else x[mine]).reshape(-1, x.shape[2])
+            if self.classes is None:
+                out[mine] = model.predict(rows).reshape(-1, x.shape[1])
+            else:
+                chance = model.predict_proba(rows).reshape(-1, x.shape[1], len(model.classes_))
+                out[np.ix_(mine, np.arange(x.shape[1]), model.classes_.astype(int))] = chance
+        return Members(out) if self.noise is None else Members(out, self.noise[which])

@@ -1,0 +1,363 @@
+"""Running a target's copies: what a predictor may read of each unit, and the target's own law there.
+
+Each unit's noise is pulled back from its inputs (the outcome's column is never read), what is missing is drawn given
+the rest, and every copy of the plan is its variable replayed with that noise and with the copies, or the reference, in
+place of the parents that it must not see as they are. A *state* is one draw of the model's parameters; in each there
+are several *copies of a row*, which differ in the reference, in missing inputs, and in noise that a discrete mediator
+leaves open.
+
+>>> import pandas, pyro, pyro.distributions as dist, pcm
+>>> from pcm.requirement import Requirement, target_plan
+>>> def program():
+...     a = pyro.sample("A", dist.Normal(0.0, 1.0))
+...     z = pyro.sample("Z", dist.Normal(2.0 * a, 1.0))
+...     pyro.sample("Y", dist.Normal(z + a, 1.0))
+>>> scm = pcm.SCM(program)
+>>> fair = Requirement("A", outcome="Y", reference=0.0)
+>>> rows = pandas.DataFrame({"A": [1.0], "Z": [2.5]})
+>>> run = Copies(scm._model, rows, target_plan(scm.graph, [fair], "Y"), states=1, copies=4, seed=0)
+>>> found = run.all()
+>>> found.inputs["Z"][0, 0].tolist(), found.inputs["A"][0, 0].tolist(), found.mean[0, 0].tolist()
+([0.5], [0.0], [0.5])
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from pcm.couplings import resolve, unwrap
+from pcm.errors import ArgumentError, DataError, QueryError, listed
+from pcm.graph import descendants
+from pcm.io import row_ids
+from pcm.query.evidence import read_units
+from pcm.query.lanes import Lanes
+from pcm.query.model import Model
+from pcm.query.runs import Runs
+from pcm.requirement import Copy, TargetPlan
+from pcm.worlds import Constant, Factual, WorldPlan, forward, over_lanes, world_noise
+from pcm.worlds.replay import Run
+
+__all__ = ["Copies", "CopyDraws", "references"]
+
+#: Fresh units a state from which a source's marginal is read.
+_MARGINAL = 4_096
+
+
+@dataclass(frozen=True)
+class CopyDraws:
+    """What the runs left.
+
+    Attributes
+    ----------
+    inputs : dict of parent to array ``(state, copy, row, *event)``
+        What the outcome's mechanism reads of each parent, the reference included.
+    mean : array ``(state, copy, row)``, or ``(state, copy, row, class)``
+        Expected target given what it reads, under the model's own mechanism; of a finite outcome, probabilities.
+    departure : array ``(state, copy, row)`` or None
+        A draw of the target less that mean; None for a finite outcome.
+    """
+
+    inputs: dict[str, np.ndarray]
+    mean: np.ndarray
+    departure: np.ndarray | None
+
+
+class Copies(Runs):
+    """A target's copies for some units.
+
+    Parameters
+    ----------
+    model : Model
+    data : DataFrame
+        The inputs. Columns that are missing, and empty cells, are drawn given the others.
+    plan : TargetPlan
+    states, copies : int
+        At most so many draws of the parameters, and so many copies of a row in each.
+    seed : int
+    outcome_seen : bool
+        Whether the outcome's column is evidence about what is missing (in training), or is not read.
+    marginal : DataFrame, optional
+        Where a covariate that is a source takes its reference from.
+    noise : bool
+        Whether draws of the target are wanted; without them a row that is settled has one copy.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        data: pd.DataFrame,
+        plan: TargetPlan,
+        *,
+        states: int,
+        copies: int,
+        seed: int,
+        outcome_seen: bool = False,
+        marginal: pd.DataFrame | None = None,
+        noise: bool = True,
+    ) -> None:
+        _check_interventions(model)
+        self.noise = noise
+        self.plan, self.outcome = plan, model.structure.sites[plan.outcome]
+        if not outcome_seen:
+            below = [plan.outcome, *descendants(model.structure.graph, plan.outcome)]
+            model, data = _unread(model, below), data.drop(columns=below, errors="ignore")
+        units = read_units(model, data)
+        parameters = model.parameters(states, seed, prior=False)
+        self.structure = model.structure
+        spread = any(self._spread(copy.node) for copy in plan.replayed if copy.node != plan.outcome)
+        varies = bool(noise or spread or units.missing or plan.referred)
+        fitted = len(next(iter(parameters.values()))) if parameters else 1
+        # without parameter draws the states differ in their copies alone, where these differ at all
+        self.states, self.copies = states if fitted == 1 and varies else fitted, copies if varies else 1
+        parameters = {name: value.expand(self.states, *value.shape[1:]) for name, value in parameters.items()}
+        self.reference = references(model, parameters, plan, self.states, self.copies, seed, marginal)
+        super().__init__(
+            model,
+            units.values,
+            units.index,
+            {},
+            {name: value.repeat_interleave(self.copies, 0) for name, value in parameters.items()},
+            draws=self.states * self.copies,
+            seed=seed,
+            missing=units.missing,
+        )
+
+    @property
+    def needed(self) -> frozenset[str]:
+        """Sites whose factual distribution some copy is transported from."""
+        return frozenset(copy.node for copy in self.plan.replayed if copy.node != self.plan.outcome)
+
+    def all(self) -> CopyDraws:
+        """Every state and every copy of a row."""
+        count = self.states * self.copies
+        # the same lanes whether or not anything is uncertain: references differ within a state
+        states = self.sampled if self.sampled.count == count else Lanes(count, self.parameters)
+        drawn = {copy.node for copy in self.plan.replayed if self._spread(copy.node)} - {self.plan.outcome}
+        names = [*drawn, self.plan.outcome] if self.noise and self.outcome.kind == "variable" else [*drawn]
+
+        def inputs(part: slice) -> dict[str, Any]:
+            noise = world_noise(self._plain, self.seed, self.rows, range(part.start, part.stop), names)
+            reference = {name: value[part] for name, value in self.reference.items()}
+            return {**states.inputs(part), "noise": noise, "reference": reference}
+
+        with self.program.sealed():
+            out, looped = over_lanes(
+                lambda lane: self._one(lane, states), inputs, count, size=self.units * (1 + len(self.plan.inputs))
+            )
+        self.looped |= looped
+        shaped = {name: value.reshape(self.states, self.copies, *value.shape[1:]) for name, value in out.items()}
+        for name, value in shaped.items():
+            if not bool(torch.isfinite(value.sum())) and not bool(torch.isfinite(value).all()):
+                what = name.removeprefix("input ")
+                raise QueryError(
+                    f"the copy of '{what}' that '{self.plan.outcome}' may read is not finite for some units; look at "
+                    "what its mechanism does there.",
+                    site=what,
+                )
+        return CopyDraws(
+            {parent: shaped[f"input {parent}"].numpy() for parent in self.plan.inputs},
+            shaped["mean"].numpy(),
+            shaped["departure"].numpy() if "departure" in shaped else None,
+        )
+
+    def _spread(self, name: str) -> bool:
+        """Whether the variable's value leaves its noise open."""
+        coupling = self.structure.sites[name].coupling
+        return coupling is not None and not coupling.invertible
+
+    @property
+    def _plain(self) -> WorldPlan:
+        """A plan that sets nothing: under it every site has noise of its own."""
+        return WorldPlan(self.structure, {})
+
+    def _one(self, lane: dict[str, Any], states: Lanes) -> dict[str, Tensor]:
+        parameters = lane.get("parameters") or self._lane_parameters(0)
+        past = self._factual({**self.evidence, **states.missing_values(lane)}, parameters)
+        run = Run(self.program, self.base, past, parameters, {}, {})
+        made: dict[Copy, Tensor] = {}
+
+        def read(parent: str, feed: Copy | None) -> Tensor:
+            if feed is None:
+                site = self.site(parent)
+                value = lane["reference"][parent]
+                return value.reshape(*[1] * len(site.inner), 1, *site.event).expand(site.shape(self.units))
+            return past.values[parent] if feed.factual else made[feed]
+
+        for copy in self.plan.replayed:
+            seen = {parent: read(parent, feed) for parent, feed in copy.changed.items()}
+            if copy is self.plan.target:
+                continue
+            made[copy] = self._replayed(copy.node, run.seen_by(copy.node, seen), past, lane["noise"])
+        target = self.plan.target
+        out = {f"input {parent}": read(parent, feed).to(self.program.dtype) for parent, feed in target.feeds.items()}
+        fn = run.seen_by(target.node, {parent: read(parent, feed) for parent, feed in target.changed.items()})
+        return {**out, **self._law(fn, lane["noise"])}
+
+    def _replayed(self, name: str, fn: Any, past: Factual, noise: Mapping[str, Tensor]) -> Tensor:
+        site = self.site(name)
+        if site.coupling is None:
+            return fn.expand(site.shape(self.units))
+        before, after = unwrap(past.fns[name])[0], unwrap(fn)[0]
+        if site.coupling.invertible:
+            return site.coupling.transport(before, past.values[name], after)
+        return site.coupling.transport(before, past.values[name], after, noise[name])
+
+    def _law(self, fn: Any, noise: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The target's mean (or probabilities) and a draw's departure from it."""
+        if self.outcome.kind == "deterministic":
+            value = fn.expand(self.outcome.shape(self.units)).to(self.program.dtype)
+            return {"mean": value, "departure": torch.zeros_like(value)}
+        coupling, bare = resolve(fn)
+        shape = self.outcome.shape(self.units)
+        if self.outcome.cardinality is not None:
+            codes = torch.arange(self.outcome.cardinality, dtype=self.program.dtype)
+            chances = [bare.log_prob(code.to(self.outcome.dtype)).exp().expand(shape) for code in codes]
+            return {"mean": torch.stack(chances, -1)}
+        mean = bare.mean.to(self.program.dtype).expand(shape)
+        if not self.noise:
+            return {"mean": mean}
+        drawn = coupling.push(bare, coupling.fresh(bare, noise[self.plan.outcome])).to(self.program.dtype).expand(shape)
+        return {"mean": mean, "departure": drawn - mean}
+
+
+def references(
+    model: Model,
+    parameters: Mapping[str, Tensor],
+    plan: TargetPlan,
+    states: int,
+    copies: int,
+    seed: int,
+    marginal: pd.DataFrame | None = None,
+) -> dict[str, Tensor]:
+    """Reference values of every source that the target refers to, ``(state * copy, *event)``.
+
+    An independent draw from the source's marginal is represented by as many of its quantiles as there are copies, in
+    an order of its own for each source, so that averages over copies are near to those over draws.
+
+    Raises
+    ------
+    ArgumentError
+        Two requirements give one source different references; a reference that does not fit.
+    DataError
+        A covariate without ``marginal`` rows to take its reference from.
+    """
+    given: dict[str, Any] = {}
+    for requirement in plan.requirements:
+        for name in requirement.variables:
+            law = requirement.references.get(name)
+            if name in given and repr(given[name]) != repr(law):
+                raise ArgumentError(f"two requirements give '{name}' different references: {given[name]!r}, {law!r}.")
+            given[name] = law
+    rng = np.random.default_rng(seed)
+    made: dict[str, Tensor] = {}
+    independent = [name for name in plan.referred if given[name] is None]
+    drawn = _marginals(model, parameters, independent, states, seed, marginal) if independent else {}
+    for name in plan.referred:
+        site, law = model.structure.sites[name], given[name]
+        if law is None:
+            values = drawn[name]  # (state, fresh unit, *event)
+        elif hasattr(law, "log_prob"):
+            coupling, bare = resolve(law)
+            middle = (torch.arange(_MARGINAL, dtype=torch.float64) + 0.5) / _MARGINAL
+            event = coupling.noise_event(bare)
+            uniform = torch.stack(
+                [middle[torch.from_numpy(rng.permutation(_MARGINAL))] for _ in range(int(np.prod(event)))]
+            )
+            noise = coupling.fresh(bare, uniform.T.reshape(_MARGINAL, *event))
+            values = coupling.push(bare, noise).to(site.dtype).expand(states, _MARGINAL, *site.event)
+        else:
+            labels = model.categories.get(name)
+            code = labels.index(law) if labels is not None and law in labels else law
+            try:
+                value = torch.as_tensor(code, dtype=site.dtype).expand(site.event)
+            except (TypeError, ValueError, RuntimeError):
+                raise ArgumentError(f"reference={law!r} is no value of '{name}'.") from None
+            values = value.expand(states, 1, *site.event)
+        made[name] = _quantiles(values, copies, rng).flatten(0, 1)
+    return made
+
+
+# -- private ---------------------------------------------------------------------------------------------------------
+
+
+def _quantiles(values: Tensor, copies: int, rng: np.random.Generator) -> Tensor:
+    """So many evenly spaced order statistics (rows, for vectors) in random order, ``(state, copy, *event)``."""
+    states, size = values.shape[:2]
+    if values.dim() == 2:
+        values = values.sort(1).values
+    # each state stands elsewhere in the bins, mirrored about the middle: together the states have the whole law, and
+    # of a symmetric one each has the mean
+    offset = (rng.permutation(states) + 0.5)[:, None] / states
+    each = np.arange(copies)[None]
+    level = (each + np.where(2 * each + 1 < copies, offset, np.where(2 * each + 1 == copies, 0.5, 1 - offset))) / copies
+    place = np.minimum((level * size).astype(np.int64), size - 1)
+    place = torch.from_numpy(np.take_along_axis(place, rng.permuted(np.broadcast_to(each, place.shape), axis=1), 1))
+    return values[torch.arange(states)[:, None], place]
+
+
+def _marginals(
+    model: Model,
+    parameters: Mapping[str, Tensor],
+    names: list[str],
+    states: int,
+    seed: int,
+    marginal: pd.DataFrame | None,
+) -> dict[str, Tensor]:
+    """Draws of the sources from the model under each state, ``(state, draw, *event)``; covariates from rows."""
+    sites, found = model.structure.sites, {}
+    covariates: dict[str, Tensor] = {}
+    units = _MARGINAL
+    if model.structure.covariates:
+        lacking = [name for name in model.structure.covariates if marginal is None or name not in marginal]
+        if lacking:
+            raise DataError(f"the reference of a source needs rows with the covariates {listed(lacking)}.")
+        assert marginal is not None
+        covariates = {n: v for n, v in read_units(model, marginal).values.items() if n in model.structure.covariates}
+        units = len(marginal)
+        found = {n: covariates[n].expand(states, *covariates[n].shape) for n in names if n in covariates}
+    wanted = [name for name in names if name not in found]
+    if not wanted:
+        return found
+    plan, rows = WorldPlan(model.structure, model.interventions), row_ids(pd.RangeIndex(units))
+
+    def one(lane: dict[str, Any]) -> dict[str, Tensor]:
+        made = forward(model.program, plan, lane["parameters"], lane["noise"], units, covariates)
+        return {name: made.values[name] for name in wanted}
+
+    def inputs(part: slice) -> dict[str, Any]:
+        # seeded apart from the units: a reference is independent of every unit's own noise
+        noise = world_noise(plan, seed ^ 0x5EED, rows, range(part.start, part.stop))
+        return {"parameters": {name: value[part] for name, value in parameters.items()}, "noise": noise}
+
+    with model.program.sealed():
+        out, _ = over_lanes(one, inputs, states, size=units)
+    inner = {name: len(sites[name].inner) for name in wanted}
+    return {**found, **{name: value.movedim(1 + inner[name], 1) for name, value in out.items()}}
+
+
+def _unread(model: Model, below: list[str]) -> Model:
+    """The model with the outcome and what depends on it set aside: they are not evidence about the inputs."""
+    sites = model.structure.sites
+    aside = {
+        name: Constant(torch.zeros(sites[name].event, dtype=sites[name].dtype))
+        for name in below
+        if sites[name].kind == "variable" and name not in model.interventions
+    }
+    return replace(model, interventions={**model.interventions, **aside})
+
+
+def _check_interventions(model: Model) -> None:
+    odd = [target for target, action in model.interventions.items() if not isinstance(action, Constant)]
+    if odd:
+        name = odd[0] if isinstance(odd[0], str) else " → ".join(odd[0])
+        raise QueryError(
+            f"predictors are fitted under do() of constants alone; this model's do({name}=…) is not one. Fit on the "
+            "model without it."
+        )

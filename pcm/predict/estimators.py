@@ -1,0 +1,463 @@
+"""Predictors on the causally admissible inputs, as scikit-learn estimators.
+
+``T`` is the outcome with every inadmissible edge fed the reference (:mod:`pcm.requirement.target`). The *faithful*
+prediction is ``E[T | inputs]``, computed in two parts that the causal model keeps apart: the outcome's mechanism
+``f(parents)``, learned from the rows by a family of regressions (or taken from the model, ``family="mechanism"``), and
+the copies of the parents that ``T`` reads, found by pulling back each unit's noise. The prediction averages ``f`` over
+the copies: a parent comes as it is, corrected, or not at all, and a change of a source along an inadmissible path has
+nothing to travel through.
+
+>>> import pyro, pyro.distributions as dist, pcm
+>>> def program():
+...     a = pyro.sample("A", dist.Normal(0.0, 1.0))
+...     x = pyro.sample("X", dist.Normal(0.8 * a, 1.0))
+...     z = pyro.sample("Z", dist.Normal(a, 1.0))
+...     pyro.sample("Y", dist.Normal(x + 0.6 * z + 0.7 * a, 1.0))
+>>> scm = pcm.SCM(program)
+>>> fair = pcm.Requirement("A", outcome="Y", admissible=["A -> X -> Y"])
+>>> model = pcm.CausalRegressor(scm, "Y", requirements=[fair]).fit(scm.sample(2_000, seed=0))
+>>> print(model.wiring_)
+A  not read (A's reference instead)
+X  as it is
+Z  as it would be, had it seen A's reference
+>>> people = scm.sample(2, seed=1)
+>>> model.predict_distribution(people)
+Prediction of Y for 2 rows (sd 1.6... aleatoric, 0.0... epistemic)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from pcm.errors import ArgumentError, DataError, QueryError, UnknownNameError, listed
+from pcm.predict.copies import Copies
+from pcm.predict.design import column_names, columns
+from pcm.predict.families import Family, Fitted, Members, family
+from pcm.predict.matched import fit_matched
+from pcm.predict.prediction import ClassPrediction, Prediction
+from pcm.predict.response import responses
+from pcm.predict.wiring import Wiring
+from pcm.requirement import target_plan
+
+__all__ = ["CausalClassifier", "CausalRegressor"]
+
+TARGETS = ("faithful", "matched", "observational")
+#: Imputations of missing inputs that are learned from.
+_IMPUTATIONS = 8
+#: Numbers at a time for one variable, states × copies × rows: they stay in the cache.
+_BLOCK = 2**19
+
+
+class _Causal(BaseEstimator):
+    """What both predictors share."""
+
+    def __init__(
+        self,
+        scm: Any = None,
+        outcome: str | None = None,
+        *,
+        requirements: Sequence[Any] = (),
+        target: str = "faithful",
+        family: str | Family = "linear",
+        hidden: Collection[str] = (),
+        states: int = 16,
+        copies: int = 16,
+        seed: int = 0,
+    ) -> None:
+        self.scm, self.outcome, self.requirements, self.target = scm, outcome, requirements, target
+        self.family, self.hidden, self.states, self.copies, self.seed = family, hidden, states, copies, seed
+
+    # -- fitting -----------------------------------------------------------------------------------------------------
+
+    def fit(self, X: Any, y: Any = None) -> Any:
+        """Learn from rows.
+
+        Parameters
+        ----------
+        X : DataFrame
+            A column a variable, the outcome among them unless ``y`` is given. Without a causal model any array.
+        y : array ``(row,)``, optional
+
+        Raises
+        ------
+        DataError
+            A column that the admissible inputs need is not there; an outcome that is not finite.
+        """
+        self._check_settings()
+        if self.scm is None:
+            return self._fit_plain(X, y)
+        self.wiring_ = Wiring.of(self.scm.graph, list(self.requirements), self._name)
+        frame = self._frame(X, y)
+        outcome = self._outcome(frame)
+        if self.family == "mechanism" and self.target == "faithful":
+            self.fits_, self.feature_names_ = [], column_names(self.wiring_.plan.inputs, self._sites, self._labels)
+        elif self.target == "matched":
+            self.fits_ = [self._fit_matched(frame, outcome)]
+        else:
+            self.fits_ = self._learn(frame, outcome)
+        self.marginal_ = frame[list(self.scm.covariates)] if self.scm.covariates else None
+        self.n_features_in_ = len(frame.columns) - 1
+        return self
+
+    def _learn(self, frame: pd.DataFrame, outcome: np.ndarray) -> list[Fitted]:
+        chosen = family(self.family)
+        if self.target == "observational":
+            found = self._copies(frame).all()
+            kept = [parent for parent, kind in self.wiring_.inputs.items() if kind != "dropped"]
+            means = {parent: found.inputs[parent].mean((0, 1)) for parent in kept}
+            self.feature_names_ = column_names(kept, self._sites, self._labels)
+            return [chosen.fit(columns(means, self._sites), outcome, classes=self._classes, seed=self.seed)]
+        # the mechanism is learned where it acts: on the parents as they were
+        plain = replace(self.wiring_, plan=target_plan(self.scm.graph, [], self._name))
+        run = self._copies(frame, plain, states=1, copies=_IMPUTATIONS, outcome_seen=True)
+        found = run.all()
+        design = columns(found.inputs, self._sites).reshape(-1, len(frame), self._width(found.inputs))
+        self.feature_names_ = column_names(found.inputs, self._sites, self._labels)
+        return [
+            chosen.fit(rows, outcome, classes=self._classes, seed=self.seed + place)
+            for place, rows in enumerate(design)
+        ]
+
+    def _width(self, inputs: dict[str, np.ndarray]) -> int:
+        return len(column_names(inputs, self._sites, self._labels))
+
+    def _fit_matched(self, frame: pd.DataFrame, outcome: np.ndarray) -> Fitted:
+        if self._classes is not None or self.family != "linear":
+            raise ArgumentError(
+                "target='matched' is the least squared risk of a linear prediction under linear constraints: it needs "
+                "CausalRegressor and family='linear'. Take target='faithful', or pcm.violation in your own training."
+            )
+        below = {self._name, *self.scm.graph.successors(self._name)}
+        self.feature_names_ = [name for name in frame.columns if name in self._sites and name not in below]
+        effects = responses(self.scm._model, self.wiring_.plan, units=4_000, seed=self.seed, data=frame)
+        return fit_matched(self._matched_design(frame), outcome, effects, self._matched_design, self.seed)
+
+    def _matched_design(self, frame: pd.DataFrame) -> np.ndarray:
+        values = {}
+        for name in self.feature_names_:
+            labels = self._labels.get(name)
+            column = frame[name]
+            values[name] = column.map(list(labels).index).to_numpy() if labels is not None else column.to_numpy()
+        return columns(values, self._sites)
+
+    def _fit_plain(self, X: Any, y: Any) -> Any:
+        """Without a causal model: every column is an input as it is."""
+        if self.requirements or self.target != "faithful" or self.family == "mechanism":
+            raise ArgumentError("requirements=, target= and family='mechanism' need a causal model: pass scm=.")
+        if y is None and isinstance(X, pd.DataFrame) and self.outcome in X:
+            X, y = X.drop(columns=[self.outcome]), X[self.outcome]
+        if y is None:
+            # scikit-learn's own words for it
+            raise ValueError("this estimator requires y to be passed, but the target y is None.")
+        X, y = validate_data(self, X, y, dtype=np.float64, y_numeric=self._regression, multi_output=False)
+        self.wiring_ = None
+        self.fits_ = [family(self.family).fit(X, self._plain_outcome(y), classes=self._classes, seed=self.seed)]
+        return self
+
+    # -- predicting --------------------------------------------------------------------------------------------------
+
+    def predict_distribution(self, X: Any) -> Any:
+        """The law of the target for each row: a :class:`Prediction`, or a :class:`ClassPrediction`.
+
+        Raises
+        ------
+        DataError
+            A column that the admissible inputs need is not there.
+        """
+        check_is_fitted(self, "fits_")
+        if self.wiring_ is None:
+            rows = validate_data(self, X, dtype=np.float64, reset=False)
+            found = self.fits_[0].members(rows, self.states)
+            index = X.index if isinstance(X, pd.DataFrame) else None
+            return self._law(found.mean[:, None], found.noise, index)
+        frame = self._inputs(X)
+        parts = list(self._parts(frame, noise=True))
+        mean = np.concatenate([mean for mean, _ in parts], 2)
+        noise = parts[0][1]
+        if noise is not None and noise.ndim == 3:
+            noise = np.concatenate([part for _, part in parts if part is not None], 2)
+        return self._law(mean, noise, frame.index)
+
+    def _mean(self, X: Any) -> np.ndarray:
+        """Means ``(row,)`` or ``(row, class)``, without keeping every state's."""
+        check_is_fitted(self, "fits_")
+        if self.wiring_ is None:
+            found = self.fits_[0].members(validate_data(self, X, dtype=np.float64, reset=False), self.states)
+            return found.mean.mean(0) + (0.0 if found.noise is None else found.noise.mean())
+        return np.concatenate(
+            [
+                mean.mean((0, 1)) + (0.0 if noise is None or noise.ndim == 3 else noise.mean())
+                for mean, noise in self._parts(self._inputs(X), noise=False)
+            ]
+        )
+
+    def _parts(self, frame: pd.DataFrame, *, noise: bool) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+        """Blocks of rows: means ``(state, copy, row, …)`` and noise."""
+        size = max(_BLOCK // (self.states * self.copies), 1)
+        for start in range(0, max(len(frame), 1), size):
+            yield self._predicted(frame.iloc[start : start + size], noise)
+
+    def _predicted(self, frame: pd.DataFrame, noise: bool) -> tuple[np.ndarray, np.ndarray | None]:
+        if self.target == "matched":
+            found = self.fits_[0].members(self._matched_design(frame), self.states)
+            return found.mean[:, None], found.noise
+        run = self._copies(frame, noise=noise and self.family == "mechanism")
+        made = run.all()
+        if self.family == "mechanism":
+            return made.mean, made.departure
+        if self.target == "observational":
+            kept = [parent for parent, kind in self.wiring_.inputs.items() if kind != "dropped"]
+            design = columns({parent: made.inputs[parent].mean(1, keepdims=True) for parent in kept}, self._sites)
+        else:
+            design = columns(made.inputs, self._sites)
+        states, copies, rows, width = design.shape
+        count = states if states > 1 else self.states
+        found = _shared(self.fits_, design.reshape(states, copies * rows, width), count)
+        return found.mean.reshape(count, copies, rows, *found.mean.shape[2:]), found.noise
+
+    def gaps(self, *, units: int = 4_000) -> pd.DataFrame:
+        """How the prediction responds to each source, beside what the requirements pin: a row a source.
+
+        ``effect`` is the prediction's mean change between two levels of the source (divided by their distance),
+        ``pinned`` the target's; their difference ``gap`` is 0 where the noise that the target needs is a function of
+        the inputs, and is a residual to report where a source is hidden or a mediator discrete. Of a binary outcome on
+        the probability scale.
+        """
+        check_is_fitted(self, "fits_")
+        if self.wiring_ is None:
+            raise QueryError("gaps() needs a causal model: pass scm=.")
+        model = self.scm._model
+        data = None if self.marginal_ is None else self.marginal_
+        rows = {}
+        for found in responses(model, self.wiring_.plan, units=units, seed=self.seed + 1, data=data):
+            hidden = [name for name in found.low if name in self.hidden]
+            change = self._mean(found.high.drop(columns=hidden)) - self._mean(found.low.drop(columns=hidden))
+            effect, pinned = change.mean(0) / found.step, found.of_target / found.step
+            if np.ndim(effect):
+                effect, pinned = effect[-1], pinned[-1]
+            rows[found.source] = {"effect": float(effect), "pinned": float(pinned), "gap": float(effect - pinned)}
+        return pd.DataFrame.from_dict(rows, orient="index", columns=["effect", "pinned", "gap"]).rename_axis("source")
+
+    # -- plumbing ----------------------------------------------------------------------------------------------------
+
+    def _copies(self, frame: pd.DataFrame, wiring: Wiring | None = None, **given: Any) -> Copies:
+        settings = {"states": self.states, "copies": self.copies, "noise": False, **given}
+        return Copies(
+            self.scm._model,
+            frame,
+            (wiring or self.wiring_).plan,
+            seed=self.seed,
+            marginal=getattr(self, "marginal_", frame if self.scm.covariates else None),
+            **settings,
+        )
+
+    @property
+    def _sites(self) -> dict[str, Any]:
+        return self.scm._model.structure.sites
+
+    @property
+    def _labels(self) -> dict[str, tuple[Any, ...]]:
+        return self.scm._model.categories
+
+    @property
+    def _name(self) -> str:
+        if self.outcome is None:
+            raise ArgumentError("outcome= is the name of what is predicted; none was given.")
+        if self.outcome not in self._sites:
+            raise UnknownNameError(self.outcome, known=list(self._sites))
+        return self.outcome
+
+    def _check_settings(self) -> None:
+        if self.target not in TARGETS:
+            raise ArgumentError(f"target={self.target!r} is none of {listed(TARGETS)}.")
+        if self.family != "mechanism":
+            family(self.family)
+        for name in ("states", "copies"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+                raise ArgumentError(f"{name}={value!r}: a positive whole number is needed.")
+        if self.scm is not None and not hasattr(self.scm, "_model"):
+            raise ArgumentError(f"scm={self.scm!r} is no pcm.SCM.")
+        for name in self.hidden:
+            if self.scm is None or name not in self._sites:
+                raise UnknownNameError(name, known=[] if self.scm is None else list(self._sites))
+
+    def _frame(self, X: Any, y: Any) -> pd.DataFrame:
+        """Rows with the outcome, for training."""
+        if not isinstance(X, pd.DataFrame):
+            raise DataError(f"with a causal model X is a DataFrame, a column a variable; found {type(X).__name__}.")
+        if y is not None:
+            if self._name in X:
+                raise DataError(f"the outcome '{self._name}' is both a column of X and y; give it once.")
+            X = X.assign(**{self._name: np.asarray(y)})
+        if self._name not in X:
+            raise DataError(f"the data lack the outcome '{self._name}'; they have {listed(X.columns)}.")
+        self._check_inputs(X)
+        return X.drop(columns=[name for name in X if name in self.hidden or name not in self._sites])
+
+    def _inputs(self, X: Any) -> pd.DataFrame:
+        if not isinstance(X, pd.DataFrame):
+            raise DataError(f"with a causal model X is a DataFrame, a column a variable; found {type(X).__name__}.")
+        self._check_inputs(X)
+        return X.drop(columns=[name for name in X if name in (*self.hidden, self._name) or name not in self._sites])
+
+    def _check_inputs(self, X: pd.DataFrame) -> None:
+        computed = [name for name, site in self._sites.items() if site.kind == "deterministic"]
+        self.wiring_.check_columns(list(X.columns), self.hidden, computed)
+
+    def _outcome(self, frame: pd.DataFrame) -> np.ndarray:
+        """The outcome's column as numbers, or codes."""
+        column, labels = frame[self._name], self._labels.get(self._name)
+        if column.isna().any():
+            rows = frame.index[column.isna()]
+            raise DataError(
+                f"the outcome '{self._name}' is missing in {len(rows)} of {len(frame)} rows (first: "
+                f"{listed(rows, 5)}); a predictor learns from rows that have it: drop the others."
+            )
+        if labels is None:
+            return column.to_numpy(dtype=np.float64)
+        odd = [value for value in column.unique() if value not in labels]
+        if odd:
+            raise DataError(f"'{self._name}' takes the labels {listed(labels)}; found {odd[0]!r}.")
+        return column.map(list(labels).index).to_numpy(dtype=np.float64)
+
+    _regression = True
+
+    @property
+    def _classes(self) -> int | None:
+        return None
+
+    def _plain_outcome(self, y: np.ndarray) -> np.ndarray:
+        return y
+
+    def _law(self, mean: np.ndarray, noise: np.ndarray | None, index: pd.Index | None) -> Any:
+        raise NotImplementedError
+
+
+class CausalRegressor(RegressorMixin, _Causal):
+    """Prediction of a number from the causally admissible inputs.
+
+    Parameters
+    ----------
+    scm : SCM
+        Fitted where it has parameters; its draws are carried through. Without one every column is an input as it is.
+    outcome : str
+    requirements : sequence of Requirement
+    target : {"faithful", "matched", "observational"}
+        ``E[T | inputs]``; the least risk whose average response to each source is the target's (linear); ``E[Y |
+        corrected inputs]``, which may let a blocked effect through a kept input (laundering).
+    family : {"linear", "gp", "network", "trees", "mechanism"} or Family
+        How the outcome's mechanism is learned from the rows; ``"mechanism"`` takes the causal model's own.
+    hidden : collection of str
+        Variables that are not in the data; they are inferred from those that are, and :meth:`gaps` says what remains.
+    states, copies : int
+        States of knowledge (parameter draws, members of the family), and copies of a row in each.
+    seed : int
+
+    Attributes
+    ----------
+    wiring_ : Wiring
+        Which input is read as it is, corrected, or not read.
+    fits_ : list of Fitted
+
+    References
+    ----------
+    Kusner, Loftus, Russell & Silva, "Counterfactual fairness", NeurIPS 2017. Chiappa, "Path-specific counterfactual
+    fairness", AAAI 2019. Binkyte et al., arXiv 2605.02640.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.linspace(-1, 1, 50)[:, None]
+    >>> CausalRegressor().fit(x, 3 * x[:, 0]).predict([[0.5]]).round(3).tolist()
+    [1.5]
+    """
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Expected target, ``(row,)``."""
+        return self._mean(X)
+
+    def _law(self, mean: np.ndarray, noise: np.ndarray | None, index: pd.Index | None) -> Prediction:
+        assert noise is not None
+        return Prediction(mean, noise, index=index, name=self.outcome or "outcome", seed=self.seed)
+
+
+class CausalClassifier(ClassifierMixin, _Causal):
+    """Prediction of a category from the causally admissible inputs.
+
+    Parameters are those of :class:`CausalRegressor`, without ``target="matched"``.
+
+    Examples
+    --------
+    >>> import pyro, pyro.distributions as dist, pcm
+    >>> def program():
+    ...     a = pyro.sample("A", dist.Bernoulli(0.5))
+    ...     x = pyro.sample("X", dist.Normal(a, 1.0))
+    ...     pyro.sample("Y", dist.Bernoulli(logits=x + a))
+    >>> scm = pcm.SCM(program, categories={"Y": ["no", "yes"]})
+    >>> fair = pcm.Requirement("A", outcome="Y")
+    >>> model = pcm.CausalClassifier(scm, "Y", requirements=[fair]).fit(scm.sample(500, seed=0))
+    >>> model.classes_.tolist(), model.predict_proba(scm.sample(3, seed=1)).shape
+    (['no', 'yes'], (3, 2))
+    """
+
+    def fit(self, X: Any, y: Any = None) -> Any:
+        if self.scm is not None:
+            site, labels = self._sites[self._name], self._labels.get(self._name)
+            if site.cardinality is None:
+                raise ArgumentError(f"'{self._name}' is a {site.family}, no category: take CausalRegressor.")
+            self.classes_ = np.asarray(labels if labels is not None else range(site.cardinality))
+        return super().fit(X, y)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The most probable class of each row."""
+        chance = self.predict_proba(X)
+        return self.classes_[chance.argmax(1)]
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Probability of each class, ``(row, class)``."""
+        return self._mean(X)
+
+    _regression = False
+
+    @property
+    def _classes(self) -> int | None:
+        return len(self.classes_)
+
+    def _plain_outcome(self, y: np.ndarray) -> np.ndarray:
+        from sklearn.utils.multiclass import check_classification_targets
+
+        check_classification_targets(y)
+        self.classes_, codes = np.unique(y, return_inverse=True)
+        return codes.astype(np.float64)
+
+    def _law(self, mean: np.ndarray, noise: np.ndarray | None, index: pd.Index | None) -> ClassPrediction:
+        return ClassPrediction(
+            mean, self.classes_.tolist(), index=index, name=self.outcome or "outcome", seed=self.seed
+        )
+
+
+def _shared(fits: list[Fitted], design: np.ndarray, count: int) -> Members:
+    """Members' predictions, each member from one of the fits in turn."""
+    if len(fits) == 1:
+        return fits[0].members(design, count)
+    found = [
+        fitted.members(design if len(design) == 1 else design[place :: len(fits)], len(range(place, count, len(fits))))
+        for place, fitted in enumerate(fits)
+        if place < count
+    ]
+    order = np.argsort(np.concatenate([np.arange(place, count, len(fits)) for place in range(len(found))]))
+    mean = np.concatenate([each.mean for each in found])[order]
+    if found[0].noise is None:
+        return Members(mean)
+    noise = [
+        np.broadcast_to(each.noise, (len(each.mean), each.noise.shape[1])) for each in found if each.noise is not None
+    ]
+    return Members(mean, np.concatenate(noise)[order])

@@ -1,0 +1,106 @@
+"""What a predictor may read, worked out from the graph and the requirements, and checked against the data.
+
+>>> import networkx as nx
+>>> from pcm.requirement import Requirement
+>>> graph = nx.DiGraph([("A", "X"), ("A", "Z"), ("X", "Y"), ("Z", "Y"), ("A", "Y")])
+>>> wiring = Wiring.of(graph, [Requirement("A", outcome="Y", admissible=["A -> X -> Y"])], "Y")
+>>> print(wiring)
+X  as it is
+Z  as it would be, had it seen A's reference
+A  not read (A's reference instead)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import networkx as nx
+
+from pcm.errors import ArgumentError, DataError, UnknownNameError, listed
+from pcm.requirement import Copy, Requirement, TargetPlan, target_plan
+
+__all__ = ["Wiring"]
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """The inputs of a predictor.
+
+    Attributes
+    ----------
+    plan : TargetPlan
+    inputs : dict of parent to ``"kept"``, ``"corrected"`` or ``"dropped"``
+        As it is; replaced by its edge-counterfactual copy; fed the reference.
+    needed : tuple of str
+        Columns that the inputs are computed from, in the order of the graph.
+    """
+
+    plan: TargetPlan
+    inputs: dict[str, str]
+    needed: tuple[str, ...]
+
+    @classmethod
+    def of(cls, graph: nx.DiGraph, requirements: Sequence[Any], outcome: str) -> Wiring:
+        """The wiring of a predictor of ``outcome``.
+
+        Raises
+        ------
+        UnknownNameError, GraphError
+            An outcome, source or path that is not in the graph.
+        ArgumentError
+            A requirement of another outcome, or of another kind than a path requirement.
+        """
+        if outcome not in graph:
+            raise UnknownNameError(outcome, known=list(graph))
+        for each in requirements:
+            if not isinstance(each, Requirement) or not each.variables:
+                raise ArgumentError(
+                    f"{each!r} says nothing about paths, so no choice of inputs can meet it. Ask pcm.check what it "
+                    "costs; leave it out of requirements= here."
+                )
+            if each.outcome != outcome:
+                raise ArgumentError(f"{each!r} is about '{each.outcome}'; this predictor's outcome is '{outcome}'.")
+        plan = target_plan(graph, requirements, outcome)
+        kinds = {
+            parent: "dropped" if kept is None else "corrected" if isinstance(kept, Copy) else "kept"
+            for parent, kept in plan.inputs.items()
+        }
+        needed = {parent for parent, kind in kinds.items() if kind == "kept"}
+        for copy in plan.replayed:
+            if copy.node != outcome:  # its noise is pulled back from its value given its parents
+                needed |= {copy.node, *graph.pred[copy.node]}
+        return cls(plan, kinds, tuple(name for name in graph if name in needed))
+
+    def check_columns(self, columns: Collection[Any], hidden: Collection[str], computed: Collection[str]) -> None:
+        """Raise unless every needed column is there, declared hidden, or computed by the program.
+
+        Raises
+        ------
+        DataError
+            Naming the first that is not.
+        """
+        lacking = [name for name in self.needed if name not in columns and name not in hidden and name not in computed]
+        if lacking:
+            raise DataError(
+                f"the data lack {listed(repr(name) for name in lacking)}, which the prediction of "
+                f"'{self.plan.outcome}' reads under these requirements; they have {listed(columns)}. Give the column, "
+                f"or say hidden={lacking!r}: it is then inferred from the others.",
+                missing=lacking,
+            )
+
+    def __str__(self) -> str:
+        width = max((len(name) for name in self.inputs), default=0)
+        return "\n".join(f"{name:<{width}}  {self._words(name, kind)}" for name, kind in self.inputs.items())
+
+    def _words(self, name: str, kind: str) -> str:
+        if kind == "kept":
+            return "as it is"
+        if kind == "dropped":
+            return f"not read ({name}'s reference instead)"
+        copy = self.plan.inputs[name]
+        assert isinstance(copy, Copy)
+        return f"as it would be, had it seen {' and '.join(f'{s}’s' for s in sorted(copy.referred))} reference".replace(
+            "’", "'"
+        )

@@ -93,7 +93,7 @@ class _Causal(BaseEstimator):
         self._check_settings()
         if self.scm is None:
             return self._fit_plain(X, y)
-        self.wiring_ = Wiring.of(self.scm.graph, list(self.requirements), self._name)
+        self.wiring_: Any = Wiring.of(self.scm.graph, list(self.requirements), self._name)
         frame = self._frame(X, y)
         outcome = self._outcome(frame)
         if self.family == "mechanism" and self.target == "faithful":
@@ -102,7 +102,7 @@ class _Causal(BaseEstimator):
             self.fits_ = [self._fit_matched(frame, outcome)]
         else:
             self.fits_ = self._learn(frame, outcome)
-        self.marginal_ = frame[list(self.scm.covariates)] if self.scm.covariates else None
+        self.marginal_: Any = frame[list(self.scm.covariates)] if self.scm.covariates else None
         self.n_features_in_ = len(frame.columns) - 1
         return self
 
@@ -156,7 +156,8 @@ class _Causal(BaseEstimator):
         if y is None:
             # scikit-learn's own words for it
             raise ValueError("this estimator requires y to be passed, but the target y is None.")
-        X, y = validate_data(self, X, y, dtype=np.float64, y_numeric=self._regression, multi_output=False)
+        checked: Any = validate_data
+        X, y = checked(self, X, y, dtype=np.float64, y_numeric=self._regression, multi_output=False)
         self.wiring_ = None
         self.fits_ = [family(self.family).fit(X, self._plain_outcome(y), classes=self._classes, seed=self.seed)]
         return self
@@ -173,8 +174,7 @@ class _Causal(BaseEstimator):
         """
         check_is_fitted(self, "fits_")
         if self.wiring_ is None:
-            rows = validate_data(self, X, dtype=np.float64, reset=False)
-            found = self.fits_[0].members(rows, self.states)
+            found = self.fits_[0].members(self._plain_rows(X), self.states)
             index = X.index if isinstance(X, pd.DataFrame) else None
             return self._law(found.mean[:, None], found.noise, index)
         frame = self._inputs(X)
@@ -189,7 +189,7 @@ class _Causal(BaseEstimator):
         """Means ``(row,)`` or ``(row, class)``, without keeping every state's."""
         check_is_fitted(self, "fits_")
         if self.wiring_ is None:
-            found = self.fits_[0].members(validate_data(self, X, dtype=np.float64, reset=False), self.states)
+            found = self.fits_[0].members(self._plain_rows(X), self.states)
             return found.mean.mean(0) + (0.0 if found.noise is None else found.noise.mean())
         return np.concatenate(
             [
@@ -234,9 +234,8 @@ class _Causal(BaseEstimator):
         if self.wiring_ is None:
             raise QueryError("gaps() needs a causal model: pass scm=.")
         model = self.scm._model
-        data = None if self.marginal_ is None else self.marginal_
         rows = {}
-        for found in responses(model, self.wiring_.plan, units=units, seed=self.seed + 1, data=data):
+        for found in responses(model, self.wiring_.plan, units=units, seed=self.seed + 1, data=self.marginal_):
             hidden = [name for name in found.low if name in self.hidden]
             change = self._mean(found.high.drop(columns=hidden)) - self._mean(found.low.drop(columns=hidden))
             effect, pinned = change.mean(0) / found.step, found.of_target / found.step
@@ -244,6 +243,10 @@ class _Causal(BaseEstimator):
                 effect, pinned = effect[-1], pinned[-1]
             rows[found.source] = {"effect": float(effect), "pinned": float(pinned), "gap": float(effect - pinned)}
         return pd.DataFrame.from_dict(rows, orient="index", columns=["effect", "pinned", "gap"]).rename_axis("source")
+
+    def _plain_rows(self, X: Any) -> np.ndarray:
+        checked: Any = validate_data
+        return checked(self, X, dtype=np.float64, reset=False)
 
     # -- plumbing ----------------------------------------------------------------------------------------------------
 
@@ -314,7 +317,8 @@ class _Causal(BaseEstimator):
 
     def _outcome(self, frame: pd.DataFrame) -> np.ndarray:
         """The outcome's column as numbers, or codes."""
-        column, labels = frame[self._name], self._labels.get(self._name)
+        column: Any = frame[self._name]
+        labels = self._labels.get(self._name)
         if column.isna().any():
             rows = frame.index[column.isna()]
             raise DataError(

@@ -46,9 +46,9 @@ class Prediction:
     Examples
     --------
     >>> rng = np.random.default_rng(0)
-    >>> found = Prediction(np.zeros((1, 1, 2)), rng.normal(size=(1, 999)))
+    >>> found = Prediction(np.zeros((1, 1, 2)), rng.uniform(-1, 1, size=(1, 9_999)))
     >>> found.interval(0.9).round(1).tolist()
-    [[-1.7, 1.6], [-1.7, 1.6]]
+    [[-0.9, 0.9], [-0.9, 0.9]]
     """
 
     def __init__(

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.linalg import cholesky, solve_triangular
 from scipy.special import expit
 from sklearn.exceptions import ConvergenceWarning
@@ -32,6 +33,8 @@ from pcm.predict.families.family import Array, Family, Fitted, Members, by_membe
 from pcm.predict.families.linear import Scale
 
 __all__ = ["GaussianProcess"]
+
+Places = NDArray[np.int64]
 
 _FEATURES = 1_024
 _JITTER = 1e-8
@@ -155,13 +158,14 @@ def _learn(found: Any) -> tuple[float, Array]:
 
 
 def _start(inputs: int) -> Any:
-    return ConstantKernel(1.0, (1e-3, 1e4)) * RBF(np.full(inputs, 2.0), (1e-2, 1e4))
+    lengths: Any = RBF  # its annotations know one length only
+    return ConstantKernel(1.0, (1e-3, 1e4)) * lengths(np.full(inputs, 2.0), (1e-2, 1e4))
 
 
-def _regression(scale: Scale, x: Array, y: Array, some: Array, at: Array, seed: int) -> Fitted:
+def _regression(scale: Scale, x: Array, y: Array, some: Places, at: Places, seed: int) -> Fitted:
     middle, size = float(y.mean()), float(y.std()) or 1.0
     kernel = _start(x.shape[1]) + WhiteKernel(0.5, (1e-6, 1e2))
-    learned = GaussianProcessRegressor(kernel, random_state=seed).fit(x[some], (y[some] - middle) / size).kernel_
+    learned: Any = GaussianProcessRegressor(kernel, random_state=seed).fit(x[some], (y[some] - middle) / size).kernel_
     amplitude, lengths = _learn(learned)
     variance = float(learned.k2.noise_level)
     z = x[at]

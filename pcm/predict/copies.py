@@ -104,7 +104,7 @@ class Copies(Runs):
     ) -> None:
         _check_interventions(model)
         self.noise = noise
-        self.plan, self.outcome = plan, model.structure.sites[plan.outcome]
+        self.plan, self.predicted = plan, model.structure.sites[plan.outcome]
         if not outcome_seen:
             below = [plan.outcome, *descendants(model.structure.graph, plan.outcome)]
             model, data = _unread(model, below), data.drop(columns=below, errors="ignore")
@@ -140,7 +140,7 @@ class Copies(Runs):
         # the same lanes whether or not anything is uncertain: references differ within a state
         states = self.sampled if self.sampled.count == count else Lanes(count, self.parameters)
         drawn = {copy.node for copy in self.plan.replayed if self._spread(copy.node)} - {self.plan.outcome}
-        names = [*drawn, self.plan.outcome] if self.noise and self.outcome.kind == "variable" else [*drawn]
+        names = [*drawn, self.plan.outcome] if self.noise and self.predicted.kind == "variable" else [*drawn]
 
         def inputs(part: slice) -> dict[str, Any]:
             noise = world_noise(self._plain, self.seed, self.rows, range(part.start, part.stop), names)
@@ -211,14 +211,14 @@ class Copies(Runs):
 
     def _law(self, fn: Any, noise: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The target's mean (or probabilities) and a draw's departure from it."""
-        if self.outcome.kind == "deterministic":
-            value = fn.expand(self.outcome.shape(self.units)).to(self.program.dtype)
+        if self.predicted.kind == "deterministic":
+            value = fn.expand(self.predicted.shape(self.units)).to(self.program.dtype)
             return {"mean": value, "departure": torch.zeros_like(value)}
         coupling, bare = resolve(fn)
-        shape = self.outcome.shape(self.units)
-        if self.outcome.cardinality is not None:
-            codes = torch.arange(self.outcome.cardinality, dtype=self.program.dtype)
-            chances = [bare.log_prob(code.to(self.outcome.dtype)).exp().expand(shape) for code in codes]
+        shape = self.predicted.shape(self.units)
+        if self.predicted.cardinality is not None:
+            codes = torch.arange(self.predicted.cardinality, dtype=self.program.dtype)
+            chances = [bare.log_prob(code.to(self.predicted.dtype)).exp().expand(shape) for code in codes]
             return {"mean": torch.stack(chances, -1)}
         mean = bare.mean.to(self.program.dtype).expand(shape)
         if not self.noise:

@@ -29,7 +29,7 @@ from pcm.infer import Method, Posterior
 from pcm.infer import method as method_named
 from pcm.program import Program
 from pcm.query.counterfactual import Counterfactual, counterfactual
-from pcm.query.likelihood import log_prob, target_of
+from pcm.query.likelihood import log_prob, target_of, told
 from pcm.query.model import Model, check_categories, check_draws, read_categories
 from pcm.query.sampling import sample
 from pcm.query.saved import load_model, save_model
@@ -209,8 +209,10 @@ class SCM:
             self._model.program.copy(), self._model.interventions, None, self._model.given, self._model.categories
         )
         with torch.inference_mode(False), torch.enable_grad():
-            target, _ = target_of(made, data)
+            target, marginal = target_of(made, data)
             posterior = chosen.fit(target, draws=draws, seed=seed, progress=progress)
+        if marginal is not None:
+            posterior = told(posterior, marginal, made)
         for leaf in made.program.trainable.values():
             leaf.requires_grad_(False)
         return SCM._of(Model(made.program, made.interventions, posterior, made.given, made.categories))

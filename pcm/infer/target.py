@@ -49,7 +49,9 @@ class Target:
         The same density for values ``(draw, …)``, giving ``(draw,)``. Without it ``torch.func.vmap`` is used, and a
         loop where that cannot be.
     units
-        Number of rows of data; sets the size of chunks and appears in messages.
+        Number of rows of data; appears in messages.
+    cost
+        Values that a site takes in one evaluation, which sets the size of chunks; ``units`` by default.
 
     Raises
     ------
@@ -64,6 +66,7 @@ class Target:
     dims: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     batched: Callable[[dict[str, Tensor]], Tensor] | None = None
     units: int = 1
+    cost: int | None = None
 
     def __post_init__(self) -> None:
         if set(self.supports) != set(self.initial):
@@ -87,6 +90,11 @@ class Target:
                 "given(…).",
                 trainable=list(self.trainable),
             )
+
+    @property
+    def size(self) -> int:
+        """Values that a site takes in one evaluation, at least 1."""
+        return max(1, self.units if self.cost is None else self.cost)
 
     @property
     def names(self) -> tuple[str, ...]:

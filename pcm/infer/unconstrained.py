@@ -130,7 +130,7 @@ class Unconstrained:
         result is checked against a difference of gradients, because torch takes some operations without a second
         derivative (``once_differentiable``) for constants, silently.
         """
-        for way, rows in (("batched rows", max(1, CHUNK // max(1, self.target.units))), ("rows", 0)):
+        for way, rows in (("batched rows", max(1, CHUNK // self.target.size)), ("rows", 0)):
             if self.differentiation in ("none", way):
                 try:
                     hessian = self._reverse_hessian(vector, rows)
@@ -160,7 +160,7 @@ class Unconstrained:
         return values, log_jacobian
 
     def _find_batched(self, values: dict[str, Tensor]) -> Callable[[dict[str, Tensor]], Tensor]:
-        chunk = max(1, CHUNK // max(1, self.target.units))
+        chunk = max(1, CHUNK // self.target.size)
         mapped = torch.func.vmap(self.target.log_density, chunk_size=chunk)
         try:
             mapped({name: value[:1].detach() for name, value in values.items()})

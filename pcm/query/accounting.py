@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pcm.query.evaluate import Evaluation
     from pcm.query.model import Model
 
-__all__ = ["account_of", "parameter_words", "site_accounts"]
+__all__ = ["account_of", "fit_notes", "parameter_words", "site_accounts"]
 
 
 def account_of(run: Evaluation) -> Account:
@@ -30,7 +30,7 @@ def account_of(run: Evaluation) -> Account:
     basis = "model-dependent: unit counterfactuals rest on the program's structural equations"
     if discrete:
         basis += f" (of discrete {', '.join(sorted(discrete))}: on the coupling, which data cannot test)"
-    notes = list(run.structure.notes)
+    notes = [*run.structure.notes, *fit_notes(run.model)]
     if run.latent is not None:
         notes.append("missing values are taken to be missing at random given what is observed")
         khat = max(khat or 0.0, float(run.latent.khat.max())) if run.latent.khat.max() > 0 else khat
@@ -82,6 +82,15 @@ def parameter_words(model: Model, lanes: int) -> tuple[str, float | None, float 
     khat, ess = found.get("khat"), found.get("ess")
     ess = float(ess) if isinstance(ess, int | float) and math.isfinite(ess) else None
     return f"posterior ({model.posterior.method}, {lanes} draws)", float(khat) if khat is not None else None, ess
+
+
+def fit_notes(model: Model) -> tuple[str, ...]:
+    """What the fit did about missing values."""
+    found = {} if model.posterior is None else model.posterior.diagnostics
+    notes = [f"in the fit, {words}" for words in found.get("missing", ())]
+    if notes:
+        notes.append("in the fit, missing values are taken to be missing at random given what is observed")
+    return (*notes, *(f"in the fit, not accurate: {words}" for words in found.get("missing_problems", ())))
 
 
 def _missing_words(run: Evaluation, name: str) -> str:

@@ -29,7 +29,7 @@ from pcm.couplings import unwrap
 from pcm.errors import QueryError
 from pcm.io import row_ids
 from pcm.query.account import Account
-from pcm.query.accounting import account_of, parameter_words, site_accounts
+from pcm.query.accounting import account_of, fit_notes, parameter_words, site_accounts
 from pcm.query.evaluate import Evaluation
 from pcm.query.evidence import read_units
 from pcm.query.question import Question
@@ -273,5 +273,5 @@ def _account(question: Question, setting: Setting, joints: dict[str, Joint], wor
         worlds=words,
         khat=khat,
         ess=ess,
-        notes=model.structure.notes,
+        notes=(*model.structure.notes, *fit_notes(model)),
     )

@@ -29,7 +29,7 @@ from torch import Tensor
 
 from pcm.errors import QueryError
 from pcm.query.account import Account
-from pcm.query.accounting import account_of, parameter_words, site_accounts
+from pcm.query.accounting import account_of, fit_notes, parameter_words, site_accounts
 from pcm.query.effect import Effect
 from pcm.query.evaluate import Evaluation
 from pcm.query.evidence import read_units
@@ -149,7 +149,7 @@ def _exact(
         worlds=dict.fromkeys(("treated", "control"), exact_words(joint)),
         khat=khat,
         ess=ess,
-        notes=asked.model.structure.notes,
+        notes=(*asked.model.structure.notes, *fit_notes(asked.model)),
     )
     return (hit / member).numpy(), account
 

@@ -10,26 +10,29 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
 from pcm.couplings import check_value
-from pcm.errors import EvidenceError, FitError, SupportError, listed
-from pcm.infer import Target
-from pcm.infer.latent import Space
+from pcm.errors import EvidenceError, FitError, FitWarning, PCMError, SupportError, listed
+from pcm.infer import Posterior, Target
+from pcm.infer.laplace import starts
+from pcm.infer.latent import Marginal
+from pcm.infer.optimise import climb
+from pcm.infer.unconstrained import Unconstrained
 from pcm.program import is_deterministic
-from pcm.query.evidence import check_evidence, read_units
+from pcm.query.evidence import Units, check_evidence, read_units
 from pcm.query.exact_fit import Watch
 from pcm.query.model import Model, check_draws
 from pcm.worlds import Factual, Run, WorldPlan, align, choose_seed, over_lanes
 
-__all__ = ["log_prob", "target_of"]
+__all__ = ["log_prob", "target_of", "told"]
 
 
 def log_prob(model: Model, data: Any, *, draws: int = 256, seed: int | None = None) -> np.ndarray:
@@ -83,18 +86,19 @@ def _term(msg: Any, fn: Any, value: Tensor) -> Tensor:
     return term if msg["scale"] is None or isinstance(msg["scale"], float) else term * msg["scale"]
 
 
-def target_of(model: Model, data: Any) -> tuple[Target, dict[str, Tensor]]:
+def target_of(model: Model, data: Any) -> tuple[Target, Marginal | None]:
     """What inference needs of a program and data: ``log p(parameters) + log p(data | parameters)``.
 
     Sites whose distribution depends on no parameter are evaluated once. Missing cells are integrated out, unit by
-    unit: a site that nothing observed depends on drops out, finite discrete ones are summed over.
+    unit, by the :class:`~pcm.infer.latent.Marginal` that comes with the target; a site that nothing observed depends
+    on drops out.
 
     Raises
     ------
     FitError
         Where there is nothing to fit, or an edge intervention is in force.
     EvidenceError
-        Where a continuous site is missing above observed ones, or a column that nothing observed depends on is absent.
+        Where a column that nothing observed depends on is absent.
     """
     program, structure = model.program, model.structure
     trainable = program.trainable
@@ -110,44 +114,128 @@ def target_of(model: Model, data: Any) -> tuple[Target, dict[str, Tensor]]:
     values, index = found.values, found.index
     model = replace(model, interventions=align(model.interventions, index))
     plan, units = WorldPlan(structure, model.interventions), len(index)
+    marginal: Marginal | None = None
     with program.sealed(grad=True):
         start = _start(model)
         first = {**start, **model.given}
-        space = Space(program, plan, values, found.missing, units) if found.missing else None
-        if space is not None:
-            values = {**values, **_filled(space, first, index)}
+        if found.missing:
+            marginal, values = _integrated(model, plan, found, first)
         known = check_evidence(model, values, index, first).values
         leaves = {name: value.clone().requires_grad_() for name, value in start.items()}
         for leaf in trainable.values():
             leaf.requires_grad_(True)
-        fixed = _Terms(model, known, units, plan, skip=frozenset())
-        fixed.total(leaves)
-        skip = frozenset(name for name, term in fixed.found.items() if not term.requires_grad)
-        if space is not None:  # the units' terms come from the sum over what is missing
-            skip = frozenset(structure.stochastic)
-        constant = sum((fixed.found[name].detach() for name in skip if space is None), torch.zeros(()))
-        watch = Watch(model, known, units, fixed.found if space is None else {})
-        _check_steps(model, fixed, space, leaves)
-    terms = _Terms(model, known, units, plan, skip)
+        if marginal is None:
+            terms = _Terms(model, known, units, plan, skip=frozenset())
+            terms.total(leaves)
+            skip = frozenset(name for name, term in terms.found.items() if not term.requires_grad)
+            constant = sum((terms.found[name].detach() for name in skip), torch.zeros(()))
+            watch = Watch(model, known, units, terms.found)
+            _check_steps(model, terms, marginal, leaves)
+            terms = _Terms(model, known, units, plan, skip)
+        else:  # the units' terms come from the integral over what is missing: here only the parameters' own
+            one = {
+                name: value.narrow(len(structure.sites[name].inner), 0, min(units, 1))
+                for name, value in known.items()
+                if structure.sites[name].kind != "deterministic" or name in plan.sets
+            }
+            terms, constant = _Terms(model, one, 1, plan, skip=frozenset(structure.stochastic)), torch.zeros(())
+            watch = Watch(model, known, units, {})
+            _check_steps(model, terms, marginal, leaves)
 
     def log_density(parameters: dict[str, Tensor]) -> Tensor:
         with program.sealed(grad=torch.is_grad_enabled()):
             total = terms.total(parameters) + constant
             watch.look(terms, parameters)
-            return total if space is None else total + _summed(space, {**model.given, **parameters})
+            return total if marginal is None else total + marginal.log_density({**model.given, **parameters})
+
+    def log_densities(parameters: dict[str, Tensor]) -> Tensor:
+        assert marginal is not None
+        with program.sealed(grad=torch.is_grad_enabled()):
+            draws = len(next(iter(parameters.values())))
+            given = {name: value.expand(draws, *value.shape) for name, value in model.given.items()}
+            try:
+                prior = torch.func.vmap(terms.total)(parameters)
+            except (RuntimeError, TypeError, ValueError, NotImplementedError):  # a prior that cannot be mapped
+                each = [{name: value[draw] for name, value in parameters.items()} for draw in range(draws)]
+                prior = torch.stack([terms.total(one) for one in each])
+            return prior + marginal.log_densities({**given, **parameters})
 
     supports = {name: structure.parameters[name].support for name in model.free}
-    dims: dict[str, tuple[str, ...]] = {}
-    target = Target(log_density, supports, start, trainable=trainable, dims=dims, units=units)
-    return target, values
+    target = Target(log_density, supports, start, trainable=trainable, units=units)
+    if marginal is not None:
+        target = replace(target, batched=log_densities if start else None, cost=marginal.cost)
+        if not marginal.settled:
+            target = _settled(target, marginal, model)
+    return target, marginal
 
 
-def _check_steps(model: Model, terms: _Terms, space: Space | None, leaves: dict[str, Tensor]) -> None:
+def _integrated(
+    model: Model, plan: WorldPlan, found: Units, first: Mapping[str, Tensor]
+) -> tuple[Marginal, dict[str, Tensor]]:
+    """The integral over what is missing, and the data with some values in its place, to check the program with."""
+    structure, index = model.structure, found.index
+    inputs = {name: v for name, v in found.values.items() if structure.sites[name].kind != "deterministic"}
+    trials = [dict(first)]
+    with torch.no_grad():
+        if model.free:
+            prior = replace(model, posterior=None).parameters(3, 1, prior=True)
+            trials += [{name: value[draw] for name, value in prior.items()} for draw in range(3)]
+        try:
+            marginal = Marginal(model.program, plan, inputs, found.missing, len(index), trials)
+        except PCMError:
+            raise
+        except Exception:  # data that the program cannot read: say which, where that is why
+            check_evidence(model, found.values, index, first)
+            raise
+        absent = [name for name, mask in marginal.barren.items() if bool(mask.all())]
+        if absent:
+            raise EvidenceError(
+                f"the data lacks the variable{'s' if len(absent) > 1 else ''} {listed(absent)}, and nothing that it "
+                "has depends on them: there is nothing to fit their mechanisms to. Give their columns.",
+                column=absent[0],
+                missing=absent,
+            )
+        return marginal, {**found.values, **marginal.filled(first)}
+
+
+def _settled(target: Target, marginal: Marginal, model: Model) -> Target:
+    """The target with rules and draws chosen near its mode, where the search will start."""
+    with model.program.sealed():
+        marginal.settle({**model.given, **target.initial})
+    if target.trainable or not target.initial:
+        return replace(target, cost=marginal.cost)
+    space = Unconstrained(target, method="fit")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        point = next(iter(starts(space)))
+    values = dict(target.initial)
+    for _ in range(2):
+        point = climb(space.value_and_gradient, point, tolerance=1e-2, iterations=60).point
+        values = {name: value.detach() for name, value in space.values(point).items()}
+        with model.program.sealed():
+            marginal.settle({**model.given, **values})
+    return replace(target, initial=values, cost=marginal.cost)
+
+
+def told(posterior: Posterior, marginal: Marginal, model: Model) -> Posterior:
+    """The posterior with how the missing values were integrated out; warns where that is not accurate there."""
+    some = posterior.thin(8).draws
+    count = len(next(iter(some.values()))) if some else 1
+    given = {name: value.expand(count, *value.shape) for name, value in model.given.items()}
+    with model.program.sealed():
+        problems = marginal.problems({**given, **some})
+    for problem in problems:
+        warnings.warn(f"the integral over the missing values is not accurate: {problem}.", FitWarning, stacklevel=3)
+    words = {"missing": list(marginal.account), "missing_problems": problems}
+    return replace(posterior, diagnostics={**posterior.diagnostics, **words})
+
+
+def _check_steps(model: Model, terms: _Terms, marginal: Marginal | None, leaves: dict[str, Tensor]) -> None:
     """Raise where a parameter moves the likelihood without a gradient: every method would take it for irrelevant."""
 
     def likelihood(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        if space is not None:
-            return {"the data": _summed(space, {**model.given, **values})}
+        if marginal is not None:
+            return {"the data": marginal.log_density({**model.given, **values})}
         terms.total(values)
         return {name: term for name, term in terms.found.items() if name in model.structure.sites}
 
@@ -174,42 +262,6 @@ def _check_steps(model: Model, terms: _Terms, space: Space | None, leaves: dict[
                         site=site,
                         parameter=name,
                     )
-
-
-def _filled(space: Space, parameters: Mapping[str, Tensor], index: pd.Index) -> dict[str, Tensor]:
-    """Some values of what is missing, to check the program with."""
-    if space.width:
-        name = next(iter(space.slots))
-        count = int(space.inferred[name].sum())
-        rows = space.inferred[name].nonzero().flatten().tolist()
-        raise EvidenceError(
-            f"'{name}' is missing for {count} of {space.units} units that have values below it (first: "
-            f"{listed([index[row] for row in rows[:5]])}); a fit cannot integrate a continuous site out. Drop these "
-            "rows, or make it a finite variable.",
-            column=name,
-            rows=[index[row] for row in rows[:5]],
-        )
-    absent = [name for name, mask in space.barren.items() if bool(mask.all())]
-    if absent:
-        raise EvidenceError(
-            f"the data lacks the variable{'s' if len(absent) > 1 else ''} {listed(absent)}, and nothing that it has "
-            "depends on them: there is nothing to fit their mechanisms to. Give their columns.",
-            column=absent[0],
-            missing=absent,
-        )
-    sites = space.sites
-    uniform = {n: torch.full((*sites[n].inner, space.units, *sites[n].noise), 0.5) for n in space.barren}
-    return space.complete(parameters, torch.zeros(space.units, 0), space.configurations[0], uniform)
-
-
-def _summed(space: Space, parameters: Mapping[str, Tensor]) -> Tensor:
-    """``Σ_units log Σ_configurations p(observed, configuration | parameters)``."""
-    empty = torch.zeros(space.units, 0)
-    each = [space.log_joint(parameters, empty, codes) for codes in space.configurations]
-    if len(each) == 1:
-        return each[0].sum()
-    counted = torch.where(space.counted, 0.0, -torch.inf)
-    return (torch.stack(each) + counted).logsumexp(0).sum()
 
 
 class _Terms:

@@ -39,7 +39,7 @@ from pcm.infer.latent.smooth import smoothed
 from pcm.infer.latent.space import Space
 from pcm.worlds import over_lanes, uniforms
 
-__all__ = ["LatentPosterior", "infer_latent"]
+__all__ = ["LatentPosterior", "infer_latent", "peaks"]
 
 #: k-hat above which importance sampling is not to be trusted (Vehtari et al. 2024).
 LIMIT = 0.7
@@ -112,7 +112,7 @@ def infer_latent(
         Evidence of probability zero.
     """
     configurations = space.configurations
-    peak, log_evidence = _peaks(space, parameters, lanes, configurations)
+    peak, log_evidence = peaks(space, parameters, lanes, configurations)
     counted = torch.where(space.counted, 0.0, -torch.inf)
     log_weights = log_evidence.reshape(lanes, len(configurations), space.units) + counted
     _check_possible(space, log_weights)
@@ -137,8 +137,19 @@ def infer_latent(
 # -- modes -----------------------------------------------------------------------------------------------------------
 
 
-def _peaks(space: Space, parameters: Mapping[str, Tensor], lanes: int, configurations: Tensor) -> tuple[Peak, Tensor]:
-    """Modes of every parameter draw and configuration, and the Laplace log evidence ``(lane, unit)``."""
+def peaks(
+    space: Space,
+    parameters: Mapping[str, Tensor],
+    lanes: int,
+    configurations: Tensor,
+    start: Tensor | None = None,
+    tolerance: float = 1e-13,
+    iterations: int = 60,
+) -> tuple[Peak, Tensor]:
+    """Modes of every parameter draw and configuration, and the Laplace log evidence ``(lane, unit)``.
+
+    The search starts at the medians of the missing sites' mechanisms, or at ``start`` ``(lane, unit, coordinate)``.
+    """
     count = len(configurations)
 
     def fixed(part: slice) -> dict[str, Any]:
@@ -148,9 +159,14 @@ def _peaks(space: Space, parameters: Mapping[str, Tensor], lanes: int, configura
             "codes": configurations[place % count],
         }
 
-    start, _ = over_lanes(
-        lambda lane: {"vector": space.start(lane["parameters"], lane["codes"])}, fixed, lanes * count, size=space.units
-    )
+    if start is None:
+        made, _ = over_lanes(
+            lambda lane: {"vector": space.start(lane["parameters"], lane["codes"])},
+            fixed,
+            lanes * count,
+            size=space.units,
+        )
+        start = made["vector"]
 
     def one(lane: dict[str, Any]) -> dict[str, Tensor]:
         def total(vector: Tensor) -> tuple[Tensor, Tensor]:
@@ -178,7 +194,7 @@ def _peaks(space: Space, parameters: Mapping[str, Tensor], lanes: int, configura
             return out["terms"], torch.zeros_like(vector), torch.zeros(*vector.shape, 0, dtype=vector.dtype)
         return out["terms"], out["gradient"], out["hessian"]
 
-    peak = climb(evaluate, start["vector"], space.active)
+    peak = climb(evaluate, start, space.active, iterations, tolerance)
     constant = 0.5 * space.active.sum(-1) * math.log(2 * math.pi)
     return peak, peak.terms + constant + 0.5 * peak.log_determinant
 

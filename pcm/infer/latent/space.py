@@ -59,6 +59,8 @@ class Space:
     units : int
     split : bool
         Whether barren sites are set apart; otherwise all that is missing is inferred.
+    windows : dict of name to (Tensor ``(unit,)``, int), optional
+        Lowest value and number of values between which a count without an upper bound is enumerated.
     """
 
     def __init__(
@@ -70,8 +72,10 @@ class Space:
         units: int,
         *,
         split: bool = True,
+        windows: Mapping[str, tuple[Tensor, int]] | None = None,
     ) -> None:
         self.program, self.plan, self.units = program, plan, units
+        self.windows = dict(windows or {})
         self.sites = program.structure.sites
         self.missing = {name: missing[name] for name in self.sites if name in missing and name not in plan.sets}
         self.known = {
@@ -90,7 +94,8 @@ class Space:
         self.continuous = [name for name in self.inferred if not self.sites[name].discrete]
         for name in self.discrete:
             site = self.sites[name]
-            if site.cardinality is None or site.inner or (site.event and not site.one_hot):
+            endless = site.cardinality is None and name not in self.windows
+            if endless or site.inner or (site.event and not site.one_hot):
                 raise QueryError(
                     f"'{name}' is missing for some units that have values below it, and {site.family} with "
                     f"{'several values a unit' if site.inner or site.event else 'infinitely many values'} cannot be "
@@ -145,7 +150,7 @@ class Space:
     @cached_property
     def configurations(self) -> Tensor:
         """Joint codes of the missing discrete sites, ``(configuration, site)``."""
-        counts = [self.sites[name].cardinality or 1 for name in self.discrete]
+        counts = [self.windows[n][1] if n in self.windows else self.sites[n].cardinality or 1 for n in self.discrete]
         if math.prod(counts) > MAX_CONFIGURATIONS:
             raise QueryError(
                 f"the missing discrete sites {', '.join(self.discrete)} have {math.prod(counts):,} joint values, "
@@ -172,6 +177,16 @@ class Space:
         total: list[Tensor] = []
         self._run(parameters, self._placed(vector, codes, None, total), total)
         return sum(total, torch.zeros(self.units, dtype=self.program.dtype))
+
+    def watch(
+        self,
+        parameters: Mapping[str, Tensor],
+        vector: Tensor,
+        codes: Tensor,
+        seen: Callable[[str, Any, Tensor], None],
+    ) -> None:
+        """Show ``seen`` the distribution and value of every site at these unobserved values."""
+        self._run(parameters, self._placed(vector, codes, None, None), None, seen)
 
     def complete(
         self, parameters: Mapping[str, Tensor], vector: Tensor, codes: Tensor, uniform: Mapping[str, Tensor]
@@ -240,6 +255,8 @@ class Space:
         shape = site.shape(self.units)
         if site.one_hot:
             return torch.nn.functional.one_hot(code, site.cardinality or -1).to(site.dtype).expand(shape)
+        if name in self.windows:
+            code = code + self.windows[name][0]
         return code.to(site.dtype).expand(shape)
 
     def _run(
@@ -247,6 +264,7 @@ class Space:
         parameters: Mapping[str, Tensor],
         place: Callable[[str, Site, Any], Tensor],
         total: list[Tensor] | None,
+        watch: Callable[[str, Any, Tensor], None] | None = None,
     ) -> None:
         sets = self.plan.sets
 
@@ -261,13 +279,22 @@ class Space:
                 return self.known[name]
             fn = msg["fn"]
             value = place(name, site, fn) if name in self.missing else self.known[name]
+            if watch is not None:
+                watch(name, fn, value)
             if total is not None:
-                term = _by_unit(_log_prob(fn, value), site, self.units)
+                term = _by_unit(_weighed(msg, _log_prob(fn, value)), site, self.units)
                 hidden = self.barren.get(name)
                 total.append(term if hidden is None else torch.where(hidden, 0.0, term))
             return value
 
         self.program.execute(act, self.units, {name: self.known[name] for name in self.program.structure.covariates})
+
+
+def _weighed(msg: Any, term: Tensor) -> Tensor:
+    """A log density with the program's own mask and scale."""
+    if msg["mask"] is not None:
+        term = term * msg["mask"]
+    return term if msg["scale"] is None or isinstance(msg["scale"], float) else term * msg["scale"]
 
 
 def _log_prob(fn: Any, value: Tensor) -> Tensor:

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 import pcm
-from pcm.errors import EvidenceError
 from pcm.query.likelihood import target_of
 from pcm_models import nhefs
 
@@ -58,11 +57,20 @@ def test_a_fit_with_hidden_labels_finds_the_mixture(frame):
     assert np.isfinite(cf.mean("y")).all()
 
 
-def test_a_continuous_cause_that_is_missing_is_refused_by_name(frame):
+def test_a_continuous_cause_that_is_missing_is_integrated_out_with_its_discrete_cause(frame):
+    """k given z is N(mu_z, sqrt(.7² + 1)) without y; where z is missing as well, a mixture of the two."""
+    from scipy import stats
+
     holes = frame.copy()
-    holes.loc[7, "y"] = np.nan
-    with pytest.raises(EvidenceError, match="'y' is missing for 1 of 300"):
-        pcm.SCM(mixture).fit(holes, progress=False)
+    holes.loc[100:, "y"] = np.nan
+    holes.loc[200:, "z"] = np.nan
+    p, mu = 0.35, np.array([-0.8, 1.2])
+    truth = stats.beta(2, 2).logpdf(p) + stats.norm([-1, 1], 0.5).logpdf(mu).sum()
+    for z, y, k in holes[["z", "y", "k"]].to_numpy():
+        seen = stats.norm(mu, 1.49**0.5).pdf(k) if np.isnan(y) else stats.norm(mu, 0.7).pdf(y) * stats.norm(y).pdf(k)
+        each = np.array([1 - p, p]) * seen
+        truth += np.log(each.sum() if np.isnan(z) else each[int(z)])
+    assert abs(density(holes, {"p": p, "mu": mu}) - truth) <= 1e-9 * abs(truth)
 
 
 def test_the_63_people_of_nhefs_whose_weight_change_was_never_recorded():

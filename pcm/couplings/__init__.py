@@ -14,6 +14,7 @@ import torch
 
 from pcm.couplings import (
     bernoulli,
+    censored,
     counts,
     location_scale,
     masked,
@@ -22,8 +23,10 @@ from pcm.couplings import (
     positive,
     quantile,
     truncated,
+    two_sided,
     zero_inflated,
 )
+from pcm.couplings.censored import Censored as Censored
 from pcm.couplings.checks import check_distribution as check_distribution
 from pcm.couplings.checks import check_value as check_value
 from pcm.couplings.component import ComponentCoupling
@@ -31,6 +34,9 @@ from pcm.couplings.coupling import Coupling as Coupling
 from pcm.couplings.deterministic import DeltaCoupling
 from pcm.couplings.dirichlet import DirichletCoupling
 from pcm.couplings.gumbel_max import GumbelMax
+from pcm.couplings.noised import Noised as Noised
+from pcm.couplings.noised import Reported as Reported
+from pcm.couplings.noised import mechanism_of as mechanism_of
 from pcm.couplings.registry import couplings_of as couplings_of
 from pcm.couplings.registry import families as families
 from pcm.couplings.registry import register as register
@@ -39,14 +45,22 @@ from pcm.couplings.registry import unwrap as unwrap
 from pcm.couplings.transformed import TransformedCoupling
 from pcm.couplings.triangular import TriangularCoupling
 from pcm.couplings.truncated import Truncated as Truncated
+from pcm.couplings.two_sided import DiscreteGaussian as DiscreteGaussian
+from pcm.couplings.two_sided import DiscreteLaplace as DiscreteLaplace
 
 __all__ = [
+    "Censored",
     "Coupling",
+    "DiscreteGaussian",
+    "DiscreteLaplace",
+    "Noised",
+    "Reported",
     "Truncated",
     "check_distribution",
     "check_value",
     "couplings_of",
     "families",
+    "mechanism_of",
     "register",
     "resolve",
     "unwrap",
@@ -84,11 +98,14 @@ for _coupling in (
     counts.GeometricCoupling(),
     counts.NegativeBinomialCoupling(),
     counts.GammaPoissonCoupling(),
+    two_sided.DiscreteLaplaceCoupling(),
+    two_sided.DiscreteGaussianCoupling(),
     # made of others
     mixture.MixtureCoupling(),
     masked.MaskedCoupling(),
     zero_inflated.ZeroInflatedCoupling(),
     truncated.TruncatedCoupling(),
+    censored.CensoredCoupling(),
     DirichletCoupling(),
 ):
     register(_coupling)

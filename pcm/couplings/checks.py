@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from pcm.couplings import registry, support
+from pcm.couplings.censored import Censored
 from pcm.couplings.domain import Domain, offending, read, satisfied
 from pcm.couplings.finite import compact_batch
 from pcm.couplings.parameters import compact, given_logits
@@ -165,7 +166,7 @@ def _parts(fn: Any) -> list[tuple[Any, int]]:
         return [(fn.base_dist, 0)]
     if isinstance(fn, dist.MaskedMixture):
         return [(fn.component0, 0), (fn.component1, 0)]
-    return [(fn.base, 0)] if isinstance(fn, Truncated) else []
+    return [(fn.base, 0)] if isinstance(fn, Truncated | Censored) else []
 
 
 def _refuse(fn: Any, name: str, domain: Domain, parameter: Tensor, trailing: int, site: str | None) -> None:

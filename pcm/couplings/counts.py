@@ -1,12 +1,8 @@
 """Counts, monotone: Poisson, Binomial, Geometric, NegativeBinomial, GammaPoisson by the discrete quantile coupling.
 
-``x`` is the smallest ``k`` with ``F(k) >= u``; the noise of an observed ``k`` is uniform on ``(F(k - 1), F(k)]``, kept
-as a signed log tail. Unit counterfactuals are overlaps of such intervals,
-
-    P(x' = j | x = k) = |(F(k-1), F(k)] ∩ (F'(j-1), F'(j)]| / |(F(k-1), F(k)]|,
-
-and their mean needs no sum, because partial means of these families are tails of a sibling: ``sum_{j <= m} j p(j)`` is
-the mean times ``F(m - 1)`` of Poisson(rate), Binomial(n - 1, p), NegativeBinomial(r + 1, p).
+The coupling is that of :mod:`pcm.couplings.integers`. The mean of a unit counterfactual needs no sum, because partial
+means of these families are tails of a sibling: ``sum_{j <= m} j p(j)`` is the mean times ``F(m - 1)`` of
+Poisson(rate), Binomial(n - 1, p), NegativeBinomial(r + 1, p).
 
 >>> import torch
 >>> from torch.distributions import Poisson
@@ -19,7 +15,7 @@ the mean times ``F(m - 1)`` of Poisson(rate), Binomial(n - 1, p), NegativeBinomi
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, ClassVar, final
+from typing import Any, final
 
 import pyro.distributions as dist
 import torch
@@ -27,8 +23,8 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from pcm.couplings import tail
-from pcm.couplings.coupling import Coupling
 from pcm.couplings.finite import constant_count
+from pcm.couplings.integers import Integers
 from pcm.couplings.parameters import compact, given_logits, logit
 from pcm.couplings.special import (
     beta_tail,
@@ -48,58 +44,12 @@ __all__ = [
 ]
 
 
-class Counts(Coupling):
-    """Quantile coupling of counts; a family adds its tail, its quantile, and its partial means."""
-
-    name: ClassVar[str] = "monotone"
-    discrete: ClassVar[bool] = True
-
-    @abstractmethod
-    def tail(self, fn: Any, value: Tensor) -> Tensor:
-        """Signed log tail of ``P(X <= value)``, ``-inf`` below 0; the broadcast shape."""
-
-    @abstractmethod
-    def quantile(self, fn: Any, at: Tensor) -> Tensor:
-        """Smallest count whose tail is at least ``at``; the broadcast shape."""
-
-    @abstractmethod
-    def partial_mean(self, fn: Any, low: Tensor, high: Tensor) -> Tensor:
-        """``sum of j P(X = j) over low < j <= high``; the broadcast shape."""
+class Counts(Integers):
+    """Quantile coupling of counts: integers from 0; a family adds its tail, its quantile, and its partial means."""
 
     def parameter(self, fn: Any) -> Tensor:
         """The parameter that was given; values have its dtype."""
         return fn.logits if given_logits(fn) else fn.probs
-
-    def push(self, fn: Any, noise: Tensor) -> Tensor:
-        """Smallest count whose tail is at least the noise."""
-        return self.quantile(fn, noise).to(self.parameter(fn).dtype)
-
-    def abduct(self, fn: Any, value: Tensor, uniform: Tensor | None = None) -> Tensor:
-        """The noise at a fraction ``uniform`` of the interval of ``value``."""
-        if uniform is None:
-            raise TypeError("abducting a count needs `uniform`: many noises give the same value")
-        return tail.between(self.tail(fn, value - 1.0), self.tail(fn, value), uniform)
-
-    def fresh(self, fn: Any, uniform: Tensor) -> Tensor:
-        """Tail of the uniform."""
-        return tail.from_uniform(uniform)
-
-    def probability(self, fn: Any, value: Tensor, other: Any, outcome: Tensor) -> Tensor:
-        """Overlap of the two intervals of noise, as a share of the factual one; the broadcast shape."""
-        low, high = self.tail(fn, value - 1.0), self.tail(fn, value)
-        start, end = self.tail(other, outcome - 1.0), self.tail(other, outcome)
-        return tail.mass(torch.maximum(low, start), torch.minimum(high, end)) / tail.mass(low, high)
-
-    def expectation(self, fn: Any, value: Tensor, other: Any) -> Tensor:
-        """``E[x' | x = value]``, exact; the broadcast shape."""
-        low, high = self.tail(fn, value - 1.0), self.tail(fn, value)
-        first = self.quantile(other, torch.nextafter(low, torch.full_like(low, torch.inf)))
-        last = self.quantile(other, high)
-        # the two end counts are reached in part, those strictly between them wholly
-        ends = first * tail.mass(low, torch.minimum(self.tail(other, first), high))
-        ends = ends + last * tail.mass(torch.maximum(self.tail(other, last - 1.0), low), high)
-        mean = (ends + self.partial_mean(other, first, last - 1.0)) / tail.mass(low, high)
-        return torch.where(first == last, first, torch.clamp(mean, min=first, max=last))
 
 
 @final

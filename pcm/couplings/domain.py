@@ -22,7 +22,36 @@ from torch.distributions import constraints
 
 from pcm.couplings.parameters import compact
 
-__all__ = ["Domain", "offending", "read", "satisfied"]
+__all__ = ["Domain", "UpTo", "WholeNumbers", "offending", "read", "satisfied", "whole_numbers"]
+
+
+class WholeNumbers(constraints.Constraint):
+    """The integers, negative ones too; torch has no such constraint.
+
+    >>> whole_numbers.check(torch.tensor([-2.0, 0.5])).tolist()
+    [True, False]
+    """
+
+    is_discrete = True
+
+    def check(self, value: Tensor) -> Tensor:
+        """Elementwise."""
+        return torch.isfinite(value) & (value == value.floor())
+
+
+whole_numbers = WholeNumbers()
+
+
+class UpTo(constraints.less_than):
+    """Reals up to a bound that can be taken; torch has the open one only.
+
+    >>> UpTo(1.0).check(torch.tensor([1.0, 2.0])).tolist()
+    [True, False]
+    """
+
+    def check(self, value: Tensor) -> Tensor:
+        """Elementwise."""
+        return value <= self.upper_bound
 
 
 @dataclass(frozen=True)
@@ -95,11 +124,14 @@ def _read(constraint: Any, infinite: bool) -> Domain:
         return Domain(constraint, infinite=infinite, words="numbers" if infinite else "finite reals")
     if isinstance(constraint, type(constraints.boolean)):
         return Domain(constraint, 0.0, 1.0, integer=True, words="0 or 1")
+    if isinstance(constraint, WholeNumbers):
+        return Domain(constraint, integer=True, words="whole numbers")
     low, high = getattr(constraint, "lower_bound", None), getattr(constraint, "upper_bound", None)
     if low is None and high is None:
         return Domain(constraint, simple=False, words=_named(constraint))
     open_low = isinstance(constraint, constraints.greater_than)
     open_high = isinstance(constraint, constraints.less_than | constraints.half_open_interval)
+    open_high = open_high and not isinstance(constraint, UpTo)
     integer = bool(constraint.is_discrete)
     if integer:
         words = f"integers from {_number(low)}" if high is None else f"integers {_number(low)}..{_number(high)}"

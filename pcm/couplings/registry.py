@@ -46,11 +46,14 @@ from pyro.distributions.torch_distribution import ExpandedDistribution, MaskedDi
 
 from pcm.couplings.coupling import Coupling
 from pcm.couplings.independent import Independent
+from pcm.couplings.noised import Noised
 from pcm.errors import CouplingError, listed, suggestion
 
 __all__ = ["couplings_of", "families", "register", "resolve", "unwrap"]
 
-_WRAPPERS = frozenset({torch.distributions.Independent, dist.Independent, MaskedDistribution, ExpandedDistribution})
+_WRAPPERS = frozenset(
+    {torch.distributions.Independent, dist.Independent, MaskedDistribution, ExpandedDistribution, Noised}
+)
 _LAW = ("sample", "rsample", "log_prob", "support")
 _EVENT_WRAPPERS = (torch.distributions.Independent,)
 

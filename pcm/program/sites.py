@@ -18,7 +18,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-from pcm.couplings import resolve
+from pcm.couplings import mechanism_of, resolve
 from pcm.errors import PCMError, ProgramError, UnitMixingError
 from pcm.program.handler import is_deterministic, units_frame
 from pcm.program.structure import Site
@@ -93,6 +93,7 @@ def read_sites(
             noise=(*event[: len(event) - len(bare.event_shape)], *coupling.noise_event(bare)),
             one_hot="OneHot" in type(bare).__name__,
             ordered="Categorical" not in type(bare).__name__,
+            mechanism=mechanism_of(fn),
         )
         return value
 
@@ -229,7 +230,7 @@ def covariate_values(name: str, categories: Mapping[str, tuple[Any, ...]]) -> Te
 
 
 def _family(fn: Any) -> str:
-    while type(fn).__name__ in {"Independent", "MaskedDistribution", "ExpandedDistribution"}:
+    while type(fn).__name__ in {"Independent", "MaskedDistribution", "ExpandedDistribution", "Noised"}:
         fn = fn.base_dist
     return type(fn).__name__
 

@@ -43,6 +43,8 @@ class Site:
         Of its values.
     noise : tuple of int
         Dims of its noise right of the unit dim.
+    mechanism : hashable or None
+        The private mechanism whose answer it is.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Site:
     noise: tuple[int, ...] = ()
     one_hot: bool = False
     ordered: bool = True
+    mechanism: Any = None
 
     def shape(self, units: int) -> tuple[int, ...]:
         """Shape of its values: ``(*inner, unit, *event)``."""

@@ -11,7 +11,7 @@ import torch
 import torch.distributions as td
 from torch import Tensor
 
-from pcm.couplings import Truncated, couplings_of
+from pcm.couplings import Censored, DiscreteGaussian, DiscreteLaplace, Truncated, couplings_of
 
 UNITS = 40
 
@@ -150,6 +150,8 @@ CASES = [
     Case(dist.OrderedLogistic, _ordered, (REAL,)),
     Case(dist.BetaBinomial, lambda a, b: dist.BetaBinomial(a, b, 5), (SHAPE, SHAPE)),
     Case(dist.GammaPoisson, dist.GammaPoisson, (SHAPE, UNIT)),
+    Case(DiscreteLaplace, lambda a, b: DiscreteLaplace(torch.round(5.0 * a), b), (REAL, SHAPE)),
+    Case(DiscreteGaussian, lambda a: DiscreteGaussian(torch.round(5.0 * a), 1.3), (REAL,)),
     Case(dist.Dirichlet, lambda a, b, c: dist.Dirichlet(_stack(a, b, c)), (SHAPE, SHAPE, (0.02, 0.5))),
     Case(dist.MixtureSameFamily, _normals, (REAL, UNIT, UNIT), "normals"),
     Case(dist.MixtureSameFamily, _gammas, (UNIT, UNIT), "gammas"),
@@ -168,6 +170,10 @@ CASES = [
     Case(Truncated, lambda a, b: Truncated(dist.Normal(a, b), -0.5, 2.0), (REAL, UNIT), "normal"),
     Case(Truncated, lambda a, b: Truncated(dist.Gamma(a, b), high=3.0), (SHAPE, UNIT), "gamma"),
     Case(Truncated, lambda a: Truncated(dist.Poisson(a), low=1), (SHAPE,), "poisson"),
+    Case(Censored, lambda a, b: Censored(dist.Normal(a, b), -0.5, 1.0), (REAL, UNIT), "normal"),
+    Case(Censored, lambda a, b: Censored(dist.Laplace(a, b), high=1.0), (REAL, UNIT), "laplace"),
+    Case(Censored, lambda a, b: Censored(DiscreteLaplace(torch.round(3.0 * a), b), -4, 5), (REAL, SHAPE), "integers"),
+    Case(Censored, lambda a: Censored(dist.Poisson(a), high=4), (SHAPE,), "poisson"),
 ]
 
 PAIRS = [(case, name) for case in CASES for name in case.couplings or couplings_of(case.family)]

@@ -32,7 +32,7 @@ def uniforms(coupling: Coupling, fn: object, value: torch.Tensor, seed: int = 0,
 def test_every_registered_family_has_a_case() -> None:
     covered = {case.family for case in CASES} | {base for case in CASES for base in case.family.__mro__}
     assert set(families()) <= covered
-    assert len({family.__name__ for family in families()}) == 39
+    assert len({family.__name__ for family in families()}) == 42
 
 
 def test_the_couplings_of_each_family() -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
 if _TYPE_CHECKING:
+    from pcm import private as private
     from pcm.couplings import Truncated as Truncated
     from pcm.errors import FitWarning as FitWarning
     from pcm.errors import PCMError as PCMError
@@ -96,6 +97,7 @@ __all__ = [
     "overlap",
     "path_effect",
     "path_specific_fairness",
+    "private",
     "probability_of_necessity",
     "probability_of_necessity_and_sufficiency",
     "probability_of_sufficiency",
@@ -145,6 +147,7 @@ _WHERE = {
     "responsive_to": "pcm.requirement",
     "load": "pcm.scm",
     "overlap": "pcm.questions",
+    "private": "pcm.private",
     "sensitivity": "pcm.questions",
 }
 
@@ -157,7 +160,8 @@ except PackageNotFoundError:  # a checkout that is not installed
 def __getattr__(name: str) -> _Any:
     if name not in _WHERE:
         raise AttributeError(f"module 'pcm' has no attribute '{name}'")
-    value = globals()[name] = getattr(_import_module(_WHERE[name]), name)
+    module = _import_module(_WHERE[name])
+    value = globals()[name] = module if _WHERE[name] == f"pcm.{name}" else getattr(module, name)
     return value
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 __all__ = [
     "ArgumentError",
+    "BudgetError",
     "CouplingError",
     "DataError",
     "EvidenceError",
@@ -23,6 +24,7 @@ __all__ = [
     "FitWarning",
     "GraphError",
     "InterventionError",
+    "LedgerError",
     "MissingExtraError",
     "PCMError",
     "ProgramError",
@@ -142,6 +144,14 @@ class FitWarning(UserWarning):
 
 class StoreError(PCMError, OSError):
     """A saved file that cannot be read as what it should be. Field: ``path``."""
+
+
+class LedgerError(StoreError):
+    """A privacy ledger that is damaged, or is another one than was asked for. Field: ``path``."""
+
+
+class BudgetError(PCMError, ValueError):
+    """A release that a privacy ledger cannot pay. Fields: ``asked``, ``spent``, ``remaining``, ``budget``."""
 
 
 class MissingExtraError(PCMError, ImportError):

@@ -27,6 +27,7 @@ from pcm.errors import ArgumentError, listed
 from pcm.graph import CausalGraph
 from pcm.infer import Method, Posterior
 from pcm.infer import method as method_named
+from pcm.private.programs import admit
 from pcm.program import Program
 from pcm.query.counterfactual import Counterfactual, counterfactual
 from pcm.query.likelihood import log_prob, target_of, told
@@ -186,7 +187,8 @@ class SCM:
         Parameters
         ----------
         data : DataFrame, dict or Arrow table
-            A column a variable, by name.
+            A column a variable, by name. A private :class:`~pcm.private.Release` under a variable's name is evidence
+            of a noisy child, which the new model has.
         method : {"laplace", "nuts", "svi", "map"}
             ``laplace`` and ``nuts`` treat sampled parameters; ``map`` and ``svi`` also ``pyro.param`` and the weights
             of PyroModules.
@@ -205,9 +207,8 @@ class SCM:
         """
         chosen = method_named(method, **options)
         check_draws(draws)
-        made = Model(
-            self._model.program.copy(), self._model.interventions, None, self._model.given, self._model.categories
-        )
+        model, data = admit(self._model, data)
+        made = Model(model.program.copy(), model.interventions, None, model.given, model.categories)
         with torch.inference_mode(False), torch.enable_grad():
             target, marginal = target_of(made, data)
             posterior = chosen.fit(target, draws=draws, seed=seed, progress=progress)
@@ -233,7 +234,7 @@ class SCM:
 
     def log_prob(self, data: Any, *, draws: int = 256, seed: int | None = None) -> np.ndarray:
         """Log density of each unit, ``[unit]``; ``[draw, unit]`` under the parameter draws of a fit."""
-        return log_prob(self._model, data, draws=draws, seed=seed)
+        return log_prob(*admit(self._model, data), draws=draws, seed=seed)
 
     def counterfactual(
         self,
@@ -277,8 +278,7 @@ class SCM:
             Worlds that cannot be.
         """
         return counterfactual(
-            self._model,
-            data,
+            *admit(self._model, data),
             do=do,
             worlds=worlds,
             outcome=outcome,

@@ -29,6 +29,7 @@ from pcm.io.columns import Column
 from pcm.io.frames import read_evidence, write_frame
 from pcm.program import Site
 from pcm.query.model import Model
+from pcm.query.reports import read_reports
 from pcm.worlds import Constant, Factual, Function, PerUnit, Stochastic, WorldPlan, align, factual, set_value
 
 __all__ = ["Units", "check_evidence", "check_finite", "columns_of", "frame_of", "read_units"]
@@ -81,6 +82,7 @@ def read_units(model: Model, data: Any, *, what: str = "evidence", partial: bool
         A missing covariate; a missing column or cell where ``partial`` is False; a deterministic column whose
         stochastic ancestors are missing.
     """
+    data = read_reports(model, data, what)
     found = read_evidence(data, columns_of(model), what=what, share=True)
     sites, units = model.structure.sites, len(found.index)
     values = {name: _placed(value, len(sites[name].inner)) for name, value in found.values.items()}

@@ -1,0 +1,220 @@
+"""Mechanisms that add noise to a number: bounds, clipping, clamping, and what the four of them share.
+
+    answer = clamp(clip(value) + noise)
+
+``bounds`` are public and fix the loss: two rows differ by at most ``high - low``. ``clip`` moves inputs beyond them to
+the nearer bound (else they are refused). ``clamp`` records answers beyond its ends as the ends, which costs nothing;
+the site then has an atom at each.
+
+>>> from pcm import private
+>>> private.Laplace(epsilon=0.5, bounds=(0, 10))
+Laplace(scale=20.0, bounds=(0, 10), clip=False, clamp=None)
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from pcm.couplings import Censored
+from pcm.couplings.parameters import concrete
+from pcm.errors import ArgumentError, DataError, SupportError
+from pcm.private.mechanism import Mechanism, check_plain, refuse_rows
+from pcm.private.sampler import opendp
+
+__all__ = ["Additive", "check_loss"]
+
+
+@dataclass(frozen=True, init=False)
+class Additive(Mechanism):
+    """Noise of a fixed scale on a bounded number.
+
+    Attributes
+    ----------
+    scale : float
+        Of the noise.
+    bounds : tuple of number
+        Public bounds of the input.
+    clip : bool
+        Whether inputs beyond the bounds are moved to them; else they are refused.
+    clamp : tuple or None
+        Ends to which answers are moved; either may be None.
+    public : bool
+        Declares bounds public that could be taken for computed ones.
+    """
+
+    scale: float
+    bounds: tuple[float, float]
+    clip: bool = False
+    clamp: tuple[float | None, float | None] | None = None
+    public: bool = field(default=False, compare=False, repr=False)
+
+    integer: ClassVar[bool] = False
+    metric: ClassVar[str] = "l1_distance"
+
+    def _set(self, scale: float, bounds: Any, clip: Any, clamp: Any, public: Any) -> None:
+        """The fields, checked."""
+        asked = type(self).__name__
+        low, high = _pair(bounds, f"{asked}(bounds=…)")
+        low, high = (check_plain(end, f"{asked}(bounds=…)", bool(public)) for end in (low, high))
+        if not low < high:
+            raise ArgumentError(f"{asked}(bounds=({low}, {high})): low must be below high.")
+        for flag, value in (("clip", clip), ("public", public)):
+            if not isinstance(value, bool):
+                raise ArgumentError(f"{asked}({flag}={value!r}): True or False.")
+        ends = None
+        if clamp is not None:
+            ends = tuple(
+                None if end is None else check_plain(end, f"{asked}(clamp=…)", True)
+                for end in _pair(clamp, f"{asked}(clamp=…)")
+            )
+            bottom, top = (-math.inf if ends[0] is None else ends[0]), (math.inf if ends[1] is None else ends[1])
+            if not bottom < top or ends == (None, None):
+                raise ArgumentError(f"{asked}(clamp={clamp}): give a low end, a high one, or both, low below high.")
+        if self.integer:
+            for number in (low, high, *(end for end in ends or () if end is not None)):
+                if number != math.floor(number):
+                    raise ArgumentError(f"{asked} noises whole numbers: its bounds and ends are whole; found {number}.")
+            low, high = int(low), int(high)
+        made = {"scale": scale, "bounds": (low, high), "clip": clip, "clamp": ends, "public": public}
+        for key, value in made.items():
+            object.__setattr__(self, key, value)
+
+    @property
+    def width(self) -> float:
+        """How far apart two inputs can be."""
+        return self.bounds[1] - self.bounds[0]
+
+    @property
+    def measurement(self) -> Any:
+        """OpenDP's measurement of a vector of rows."""
+        with opendp() as dp:
+            atom = dp.atom_domain(T=int) if self.integer else dp.atom_domain(T=float, nan=False)
+            exact = self.integer and self.metric == "l1_distance"
+            metric = getattr(dp, self.metric)(T=int if exact else float)
+            return self.make(dp)(dp.vector_domain(atom), metric, scale=self.scale)
+
+    @abstractmethod
+    def make(self, dp: Any) -> Any:
+        """OpenDP's constructor."""
+
+    def map(self, distance: float | None = None) -> float:
+        """OpenDP's map, at the width of the bounds by default."""
+        if distance is None:
+            # the difference of two floats may be rounded down
+            distance = self.width if self.integer else math.nextafter(float(self.width), math.inf)
+        exact = self.integer and self.metric == "l1_distance"
+        return float(self.measurement.map(int(distance) if exact else float(distance)))
+
+    # -- the law -----------------------------------------------------------------------------------------------------
+
+    def law(self, value: Tensor) -> Any:
+        """Noise around the clipped value; censored where answers are clamped."""
+        loc = torch.as_tensor(value)
+        if not loc.is_floating_point():
+            loc = loc.to(torch.get_default_dtype())
+        if self.integer and concrete(loc) and bool((loc != loc.round()).any()):
+            raise SupportError(
+                f"{type(self).__name__} noises whole numbers, and the true value here is not whole: noise a rounded "
+                "value, or use the continuous mechanism.",
+                value=float(loc[loc != loc.round()].flatten()[0]),
+            )
+        if self.clip:
+            loc = torch.clamp(loc, *self.bounds)
+        made = self.around(loc)
+        return made if self.clamp is None else Censored(made, *self.clamp)
+
+    @abstractmethod
+    def around(self, loc: Tensor) -> Any:
+        """The noise's distribution around ``loc``."""
+
+    def probability(self, out: Any, given: Any) -> float:
+        """Probability of an answer; a density where the noise is continuous, a mass at a clamped end."""
+        value = self.read(np.asarray([given]), pd.RangeIndex(1), "the input")
+        answer = self.encode([out])
+        law = self.law(torch.tensor(value, dtype=torch.float64))
+        return float(law.log_prob(torch.tensor(answer, dtype=torch.float64)).exp())
+
+    def matrix(self) -> np.ndarray:
+        """``P(out | in)`` for whole inputs within the bounds and answers within the ends."""
+        if not self.integer or self.clamp is None or None in self.clamp:
+            return super().matrix()
+        low, high = (int(end) for end in self.clamp if end is not None)
+        inputs = torch.arange(self.bounds[0], self.bounds[1] + 1, dtype=torch.float64)
+        outputs = torch.arange(low, high + 1, dtype=torch.float64)
+        law = self.law(inputs[:, None].expand(-1, len(outputs)))
+        return law.log_prob(outputs.expand(len(inputs), -1)).exp().numpy()
+
+    # -- answers -----------------------------------------------------------------------------------------------------
+
+    def read(self, array: np.ndarray, index: pd.Index, name: str) -> np.ndarray:
+        """Numbers, checked against the bounds, clipped where asked."""
+        try:
+            values = np.asarray(pd.array(array, dtype="Float64").to_numpy(dtype=np.float64, na_value=np.nan))
+        except (TypeError, ValueError):
+            raise DataError(f"'{name}' holds values that are no numbers. Nothing was debited.", column=name) from None
+        refuse_rows(name, index, np.isnan(values), "has empty cells", "Drop or fill them before the release.")
+        refuse_rows(name, index, np.isinf(values), "is infinite", "Mend them before the release.")
+        if self.integer:
+            refuse_rows(name, index, values != np.rint(values), "is not whole", "Round them before the release.")
+        low, high = self.bounds
+        if not self.clip:
+            outside = (values < low) | (values > high)
+            advice = "Correct them, or let the mechanism clip its input: clip=True."
+            refuse_rows(name, index, outside, f"lies outside the public bounds {self.bounds}", advice)
+        fitted = len(values) > 1 and values.min() == low and values.max() == high and (low % 1 != 0 or high % 1 != 0)
+        if fitted and not self.public:
+            raise DataError(
+                f"the bounds {self.bounds} are the smallest and largest value of '{name}' itself: bounds computed from "
+                "the data give two of its rows away. Choose bounds known beforehand, or declare these with "
+                "public=True. Nothing was debited.",
+                column=name,
+            )
+        clipped = np.clip(values, low, high)
+        return clipped.astype(np.int64) if self.integer else clipped
+
+    def draw(self, measurement: Any, values: np.ndarray) -> np.ndarray:
+        """One call for all rows; answers clamped."""
+        answers = np.asarray(measurement(values.tolist()))
+        return answers if self.clamp is None else np.clip(answers, *self.clamp)
+
+    def encode(self, values: Any) -> np.ndarray:
+        """Numbers within the ends, whole where the noise is."""
+        array = np.asarray(values)
+        if array.dtype.kind not in "iuf" or not np.isfinite(array).all():
+            raise DataError(f"answers of {self!r} are finite numbers.")
+        low, high = self.clamp or (None, None)
+        if (low is not None and (array < low).any()) or (high is not None and (array > high).any()):
+            raise DataError(f"answers of {self!r} lie between {low} and {high}; some of these do not.")
+        if self.integer and (array != np.rint(array)).any():
+            raise DataError(f"answers of {self!r} are whole numbers; some of these are not.")
+        return array
+
+    def decode(self, answers: np.ndarray) -> np.ndarray:
+        """Integers where the noise is."""
+        return answers.astype(np.int64) if self.integer else answers
+
+
+def check_loss(asked: str, **given: Any) -> tuple[str, float]:
+    """The one of several ways to state the noise that was given: its name and its positive number."""
+    named = {name: value for name, value in given.items() if value is not None}
+    if len(named) != 1:
+        raise ArgumentError(f"{asked}: give one of {', '.join(f'{name}=' for name in given)}; found {named or 'none'}.")
+    ((name, value),) = named.items()
+    number = float(check_plain(value, f"{asked}({name}=…)", True))
+    if not number > 0:
+        raise ArgumentError(f"{asked}({name}={value!r}): a positive number is needed.")
+    return name, number
+
+
+def _pair(value: Any, asked: str) -> tuple[Any, Any]:
+    if not isinstance(value, tuple | list) or len(value) != 2:
+        raise ArgumentError(f"{asked}: a pair (low, high) is needed; found {value!r}.")
+    return value[0], value[1]

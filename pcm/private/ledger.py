@@ -1,0 +1,419 @@
+"""The ledger: what was promised about one person, what every release spent of it, and the refusal to spend more.
+
+It counts the unconditional claim alone: each mechanism's own guarantee for its own input, composed, whatever the causal
+structure. A debit is on disk before noise is drawn; what dies in between has been spent. The budget is for what passes
+mechanisms. A raw column that is published has no guarantee: it is booked as ∞, and so is the total from then on.
+
+>>> from pcm import private
+>>> ledger = Ledger(epsilon=1.5)
+>>> rr = private.RandomizedResponse(epsilon=1.0, categories=[0, 1])
+>>> _ = rr.release([1, 0, 1], ledger, name="smoker")
+>>> rr.release([1, 0, 1], ledger, name="drinker")
+Traceback (most recent call last):
+pcm.errors.BudgetError: 'drinker' asks for ε = 1, and 0.5 of 1.5 remain (δ = 0). Nothing was released.
+>>> print(ledger)
+Privacy ledger in memory: one person replaced, budget ε = 1.5, δ = 0
+ 1  smoker  RandomizedResponse  ε = 1  3 rows  released
+mechanisms together: ε = 1 of 1.5; remaining ε = 0.5
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from pcm.errors import ArgumentError, BudgetError, LedgerError
+from pcm.private.book import Book, Entry
+from pcm.private.composition import RELATIONS, Loss, total_epsilon, total_rho
+from pcm.private.events import Promise, concentrated, decode, encode, pure_epsilon
+from pcm.private.mechanism import TOLERANCE, Mechanism
+from pcm.private.sampler import accounting
+
+__all__ = ["Ledger"]
+
+RAW = "raw"
+_WORDS = {"replace": "replaced", "add_remove": "added or removed"}
+
+
+class Ledger:
+    """A privacy budget, in a file or in memory.
+
+    Parameters
+    ----------
+    path : path, optional
+        SQLite file, created where it is not there; without one the ledger is in memory and ends with the process.
+    epsilon, delta : float
+        Budget ``(ε, δ)``. An existing file keeps its own budget, and these must agree with it where given.
+    rho : float
+        Budget in zero-concentrated privacy instead.
+    unit : str
+        What is protected: one ``"person"``, ``"household"``, … has one row; of a ``"row"`` or ``"record"`` a person
+        may have several.
+    neighbouring : {"replace", "add_remove"}
+        Whether one unit's values change, or the unit comes and goes. Answers a row need ``"replace"``: they show who
+        is there.
+
+    Raises
+    ------
+    ArgumentError
+        A budget that is missing, not positive or infinite.
+    LedgerError
+        The file is damaged, is no ledger, or has another unit, relation or budget.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pcm import private
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     ledger = Ledger(f"{folder}/budget.sqlite", epsilon=3.0, delta=1e-6)
+    ...     _ = private.Gaussian(rho=0.05, bounds=(0, 100)).release([35.0, 62.0], ledger, name="age")
+    ...     again = Ledger(f"{folder}/budget.sqlite")
+    ...     1.2 < again.epsilon_spent < 1.6, len(again.statement())
+    (True, 1)
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        epsilon: float | None = None,
+        delta: float | None = None,
+        rho: float | None = None,
+        unit: str | None = None,
+        neighbouring: str | None = None,
+    ) -> None:
+        if path is not None and not isinstance(path, str | os.PathLike):
+            raise ArgumentError(f"Ledger(path): a path, or None for memory; found {path!r}.")
+        asked = _terms(epsilon, delta, rho, unit, neighbouring)
+        self._book = Book(path)
+        if not self._book.exists and asked["epsilon"] is None and asked["rho"] is None:
+            raise ArgumentError("Ledger(…): a new ledger needs a budget: epsilon= (and delta=), or rho=.")
+        fresh = {**asked, "unit": unit or "person", "neighbouring": neighbouring or "replace"}
+        if fresh["epsilon"] is not None:
+            fresh["delta"] = asked["delta"] or 0.0
+        try:
+            found = self._book.open(None if fresh["epsilon"] is None and fresh["rho"] is None else fresh)
+        except OSError as error:
+            if isinstance(error, LedgerError):
+                raise
+            raise LedgerError(f"the ledger {path} cannot be opened: {error}.", path=str(path)) from error
+        if set(found) != set(fresh):
+            raise LedgerError(f"the ledger {path} lacks terms: found {sorted(found)}.", path=str(path))
+        apart = {key: (value, found[key]) for key, value in asked.items() if value is not None and value != found[key]}
+        if apart:
+            told = ", ".join(f"{key} = {there!r} (asked for {here!r})" for key, (here, there) in apart.items())
+            raise LedgerError(
+                f"the ledger {path} is another one: it has {told}. Open it with its own terms, or begin another file.",
+                path=str(path),
+                apart=apart,
+            )
+        self._terms = found
+
+    # -- its terms ---------------------------------------------------------------------------------------------------
+
+    @property
+    def unit(self) -> str:
+        """What is protected: one of these."""
+        return self._terms["unit"]
+
+    @property
+    def neighbouring(self) -> str:
+        """``"replace"`` or ``"add_remove"``."""
+        return self._terms["neighbouring"]
+
+    @property
+    def budget(self) -> float:
+        """ε, or ρ of a zero-concentrated budget."""
+        return self._terms["epsilon"] if self._terms["rho"] is None else self._terms["rho"]
+
+    @property
+    def delta(self) -> float | None:
+        """δ; None of a zero-concentrated budget."""
+        return self._terms["delta"]
+
+    # -- what was spent ----------------------------------------------------------------------------------------------
+
+    @property
+    def spent(self) -> float:
+        """What the mechanisms have spent together: ε at the ledger's δ, or ρ."""
+        return self._total(_losses(self._book.entries()))
+
+    @property
+    def remaining(self) -> float:
+        """What is left for mechanisms."""
+        return max(self.budget - self.spent, 0.0)
+
+    @property
+    def epsilon_spent(self) -> float:
+        """The unconditional total: :attr:`spent`, and ∞ once a raw column was published."""
+        entries = self._book.entries()
+        return math.inf if any(entry.status == RAW for entry in entries) else self._total(_losses(entries))
+
+    def epsilon_at(self, delta: float) -> float:
+        """ε of the mechanisms at another δ.
+
+        Examples
+        --------
+        >>> ledger = Ledger(rho=1.0)
+        >>> _ = ledger.book("survey", rho=0.5)
+        >>> round(ledger.epsilon_at(1e-6), 2)
+        5.22
+        """
+        return total_epsilon(_losses(self._book.entries()), delta, self.neighbouring)
+
+    # -- spending ----------------------------------------------------------------------------------------------------
+
+    def debit(self, name: str, mechanism: Mechanism, *, rows: int | None = None) -> int:
+        """Book a release that is about to be made; its number. Called by a mechanism's ``release``.
+
+        Raises
+        ------
+        BudgetError
+            It cannot be paid; nothing is booked.
+        """
+        if self.neighbouring != "replace":
+            raise LedgerError(
+                f"'{name}': answers a row promise something about a row replaced, and the ledger counts rows added or "
+                "removed, which such a release shows openly. Keep a ledger of neighbouring='replace' for it.",
+                path=str(self._book.path),
+            )
+        return self._append(name, mechanism.event, "replace", mechanism.record(), rows, "debited")
+
+    def settle(self, entry: int) -> None:
+        """Note that the noise of a debit was drawn and handed out."""
+        self._book.mark(entry, "released")
+
+    def book(
+        self,
+        name: str,
+        event: Any = None,
+        *,
+        epsilon: float | None = None,
+        delta: float = 0.0,
+        rho: float | None = None,
+        neighbouring: str | None = None,
+    ) -> int:
+        """Book what another tool spent: a dp-accounting event, or a promise ``(ε, δ)``, or ``ρ``.
+
+        Parameters
+        ----------
+        name : str
+        event : DpEvent, optional
+        epsilon, delta, rho : float, optional
+            Instead of an event.
+        neighbouring : str, optional
+            Of the promise; the ledger's own by default. Add/remove promises are doubled, ``(2 ε, δ (1 + e^ε))``,
+            where the ledger counts rows replaced.
+
+        Raises
+        ------
+        BudgetError
+            It cannot be paid; nothing is booked.
+
+        Examples
+        --------
+        >>> ledger = Ledger(epsilon=3.0)
+        >>> _ = ledger.book("count", epsilon=1.0, neighbouring="add_remove")
+        >>> ledger.spent
+        2.0
+        """
+        relation = self.neighbouring if neighbouring is None else neighbouring
+        if relation not in RELATIONS:
+            raise ArgumentError(f"neighbouring={neighbouring!r}: one of {RELATIONS} is needed.")
+        if relation == "replace" and self.neighbouring == "add_remove":
+            raise LedgerError(
+                f"'{name}': a promise about a row replaced says nothing of a row added or removed, which this ledger "
+                "counts. Book it in a ledger of neighbouring='replace'.",
+                path=str(self._book.path),
+            )
+        if sum(each is not None for each in (event, epsilon, rho)) != 1:
+            raise ArgumentError(
+                f"book('{name}', …): give an event, or epsilon= (and delta=), or rho=: one of the three."
+            )
+        if epsilon is not None:
+            event = Promise(_positive("epsilon", epsilon), _delta(delta))
+        elif rho is not None:
+            event = accounting().ZCDpEvent(_positive("rho", rho))
+        return self._append(name, event, relation, {"mechanism": "booked"}, None, "booked")
+
+    def book_raw(self, name: str) -> int:
+        """Book a column that is published as it is: ε = ∞ for whoever is in it.
+
+        The total says so from then on; the budget goes on counting what passes mechanisms.
+
+        Examples
+        --------
+        >>> ledger = Ledger(epsilon=1.0)
+        >>> _ = ledger.book_raw("income")
+        >>> ledger.epsilon_spent, ledger.remaining
+        (inf, 1.0)
+        """
+        event = encode(accounting().NonPrivateDpEvent())
+        made = {"name": _name(name), "event": event, "relation": self.neighbouring, "status": RAW}
+        return self._book.append(lambda entries: None, {**made, "mechanism": json.dumps({"mechanism": "raw column"})})
+
+    def _append(
+        self, name: str, event: Any, relation: str, constants: dict[str, Any], rows: int | None, status: str
+    ) -> int:
+        new = Loss(event, relation, constants)
+
+        def check(entries: list[Entry]) -> None:
+            before = _losses(entries)
+            total = self._total([*before, new])
+            if total <= self.budget * (1.0 + TOLERANCE):
+                return
+            sign, spent, alone = self._sign, self._total(before), self._total([new])
+            left = max(self.budget - spent, 0.0)
+            at = "" if self.delta is None else f" (δ = {self.delta:g})"
+            note = ""
+            if not math.isfinite(alone):
+                note = " Its loss has no finite bound there: give the ledger a δ." if self.delta == 0 else ""
+            raise BudgetError(
+                f"'{name}' asks for {sign} = {alone:.6g}, and {left:.6g} of {self.budget:.6g} remain{at}.{note} "
+                "Nothing was released.",
+                asked=alone,
+                spent=spent,
+                remaining=left,
+                budget=self.budget,
+            )
+
+        row = {"name": _name(name), "event": encode(event), "relation": relation, "rows": rows, "status": status}
+        return self._book.append(check, {**row, "mechanism": json.dumps(constants, default=list)})
+
+    @property
+    def _sign(self) -> str:
+        return "ε" if self._terms["rho"] is None else "ρ"
+
+    def _total(self, losses: Sequence[Loss]) -> float:
+        if not losses:
+            return 0.0
+        if self._terms["rho"] is not None:
+            return total_rho(losses, self.neighbouring)
+        return total_epsilon(losses, self._terms["delta"], self.neighbouring)
+
+    # -- showing -----------------------------------------------------------------------------------------------------
+
+    def statement(self) -> pd.DataFrame:
+        """A row an entry: what was spent on what.
+
+        ``epsilon`` is of the entry alone at the ledger's δ (∞ where δ = 0 and it has no pure guarantee), ``rho`` its
+        zero-concentrated loss; both as its own promise states them.
+        """
+        rows = []
+        for entry in self._book.entries():
+            constants, event = _constants(entry), decode(entry.event)
+            raw = entry.status == RAW
+            delta = self._terms["delta"] or 0.0
+            alone = math.inf if raw else total_epsilon([Loss(event, entry.relation, constants)], delta, entry.relation)
+            rows.append(
+                {
+                    "entry": entry.id,
+                    "name": entry.name,
+                    "mechanism": constants.get("mechanism", ""),
+                    "epsilon": alone,
+                    "pure_epsilon": math.inf if raw else pure_epsilon(event),
+                    "rho": math.inf if raw else concentrated(event),
+                    "neighbouring": entry.relation,
+                    "rows": entry.rows,
+                    "status": entry.status,
+                    "at": entry.at,
+                }
+            )
+        columns = [
+            "entry",
+            "name",
+            "mechanism",
+            "epsilon",
+            "pure_epsilon",
+            "rho",
+            "neighbouring",
+            "rows",
+            "status",
+            "at",
+        ]
+        return pd.DataFrame(rows, columns=columns).astype({"rows": "Int64"}).set_index("entry")
+
+    def __str__(self) -> str:
+        where = "in memory" if self._book.path is None else f"in {self._book.path}"
+        sign = self._sign
+        budget = f"{sign} = {self.budget:g}" + ("" if self.delta is None else f", δ = {self.delta:g}")
+        lines = [f"Privacy ledger {where}: one {self.unit} {_WORDS[self.neighbouring]}, budget {budget}"]
+        cells = []
+        table = self.statement()
+        for number, row in table.iterrows():
+            loss = row["rho"] if sign == "ρ" else row["epsilon"]
+            count = "" if pd.isna(row["rows"]) else f"{row['rows']} rows"
+            doubled = ", doubled" if row["neighbouring"] != self.neighbouring else ""
+            cells.append(
+                [str(number), row["name"], row["mechanism"], f"{sign} = {_short(loss)}{doubled}", count, row["status"]]
+            )
+        widths = [max((len(row[place]) for row in cells), default=0) for place in range(6)]
+        lines += [
+            " " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True) if width).rstrip()
+            for row in cells
+        ]
+        total = f"mechanisms together: {sign} = {self.spent:.6g} of {self.budget:g}; remaining {sign} = "
+        lines.append(total + f"{self.remaining:.6g}")
+        raw = [row["name"] for _, row in table.iterrows() if row["status"] == RAW]
+        if raw:
+            lines.append(f"published raw: {', '.join(raw)}; for whoever is in them the total is {sign} = ∞")
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        where = "" if self._book.path is None else f"{str(self._book.path)!r}, "
+        budget = f"rho={self.budget:g}" if self.delta is None else f"epsilon={self.budget:g}, delta={self.delta:g}"
+        return f"Ledger({where}{budget}, unit={self.unit!r}, neighbouring={self.neighbouring!r})"
+
+
+def _terms(epsilon: Any, delta: Any, rho: Any, unit: Any, neighbouring: Any) -> dict[str, Any]:
+    if rho is not None and (epsilon is not None or delta is not None):
+        raise ArgumentError("Ledger(…): a budget is epsilon= (and delta=), or rho=; found both.")
+    if delta is not None and epsilon is None:
+        raise ArgumentError("Ledger(delta=…): delta= goes with epsilon=.")
+    if unit is not None and (not isinstance(unit, str) or not unit):
+        raise ArgumentError(f"Ledger(unit={unit!r}): a word, such as 'person'.")
+    if neighbouring is not None and neighbouring not in RELATIONS:
+        raise ArgumentError(f"Ledger(neighbouring={neighbouring!r}): one of {RELATIONS} is needed.")
+    return {
+        "epsilon": None if epsilon is None else _positive("epsilon", epsilon),
+        "delta": None if delta is None else _delta(delta),
+        "rho": None if rho is None else _positive("rho", rho),
+        "unit": unit,
+        "neighbouring": neighbouring,
+    }
+
+
+def _positive(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, float | int) or not 0 < value < math.inf:
+        raise ArgumentError(f"{name}={value!r}: a positive, finite number is needed.")
+    return float(value)
+
+
+def _delta(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, float | int) or not 0 <= value < 1:
+        raise ArgumentError(f"delta={value!r}: a probability below 1 is needed.")
+    return float(value)
+
+
+def _name(name: Any) -> str:
+    if not isinstance(name, str) or not name:
+        raise ArgumentError(f"the ledger needs a name for what is spent; found {name!r}.")
+    return name
+
+
+def _losses(entries: Sequence[Entry]) -> list[Loss]:
+    """Losses of what passed mechanisms."""
+    return [Loss(decode(entry.event), entry.relation, _constants(entry)) for entry in entries if entry.status != RAW]
+
+
+def _constants(entry: Entry) -> dict[str, Any]:
+    return json.loads(entry.mechanism)
+
+
+def _short(number: float) -> str:
+    return "∞" if math.isinf(number) else f"{number:.6g}"

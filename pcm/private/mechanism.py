@@ -1,0 +1,259 @@
+"""What a mechanism is: a public promise, an exact site, a real release.
+
+One frozen object a mechanism, with public constants only. It says what a unit's answer reveals of the unit's own value,
+whatever anyone knows (local differential privacy, one row replaced by another):
+
+- ``release`` noises real data with OpenDP, after the ledger's debit is on disk;
+- ``site`` is the exact law of the answer given the true value, for programs;
+- ``cost``, ``map`` and ``event`` state the loss as an OpenDP map and as a dp-accounting event;
+- ``probability`` and, of finite domains, ``matrix`` give ``P(out | in)``.
+
+>>> from pcm import private
+>>> ledger = private.Ledger(epsilon=1.0)
+>>> rr = private.RandomizedResponse(epsilon=1.0, categories=["no", "yes"])
+>>> release = rr.release(["yes", "no", "no"], ledger, name="smoker")
+>>> len(release), round(ledger.remaining, 9)
+(3, 0.0)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from pcm.couplings import Noised
+from pcm.errors import ArgumentError, DataError, PCMError, listed
+from pcm.private.release import Release, Simulated, read_column
+
+if TYPE_CHECKING:
+    from pcm.private.ledger import Ledger
+
+__all__ = ["TOLERANCE", "Mechanism", "check_plain", "refuse_rows"]
+
+#: How far OpenDP's map, which rounds up, may lie from the closed form, relatively.
+TOLERANCE = 1e-9
+
+ROWS = ("row", "record")
+"""Units of privacy of which one person may have several."""
+
+
+class Mechanism(ABC):
+    """A private mechanism for one value a unit; frozen, compared by its constants.
+
+    Attributes
+    ----------
+    measure : str
+        OpenDP's measure of ``cost``: ``"max_divergence"`` (ε) or ``"zero_concentrated_divergence"`` (ρ).
+    discrete : bool
+        Whether its answers are discrete.
+    epsilon : float
+        ε of one row replaced, in closed form; infinite where there is no pure guarantee.
+    """
+
+    measure: ClassVar[str] = "max_divergence"
+    discrete: ClassVar[bool] = True
+    epsilon: Any
+
+    # -- the promise -------------------------------------------------------------------------------------------------
+
+    @property
+    def rho(self) -> float:
+        """ρ (zero-concentrated) of one row replaced, in closed form; ``ε² / 2`` of a pure guarantee."""
+        return 0.5 * self.epsilon**2
+
+    @property
+    @abstractmethod
+    def event(self) -> Any:
+        """The loss of one row replaced, as a dp-accounting ``DpEvent``."""
+
+    @property
+    @abstractmethod
+    def measurement(self) -> Any:
+        """OpenDP's measurement."""
+
+    @abstractmethod
+    def map(self, distance: float | None = None) -> float:
+        """OpenDP's privacy map: the loss between inputs this far apart (default: as far as two rows can be)."""
+
+    def cost(self) -> float:
+        """What OpenDP's map says one row replaced costs: ε, or ρ where :attr:`measure` is zero-concentrated.
+
+        Raises
+        ------
+        PCMError
+            Where it lies above the closed form by more than rounding.
+        """
+        found, stated = self.map(), self.epsilon if self.measure == "max_divergence" else self.rho
+        if not abs(found - stated) <= TOLERANCE * max(1.0, stated):
+            raise PCMError(f"{self!r} states a loss of {stated!r}, and OpenDP's map says {found!r}.")
+        return found
+
+    # -- the law -----------------------------------------------------------------------------------------------------
+
+    def site(self, value: Tensor) -> Noised:
+        """The exact law of the answer given the true value ``(*batch)``, carrying the mechanism.
+
+        Answers are the program's numbers: codes 0..K-1 of categories.
+
+        Raises
+        ------
+        SupportError
+            A true value that the mechanism cannot take.
+        """
+        return Noised(self.law(value), self)
+
+    @abstractmethod
+    def law(self, value: Tensor) -> Any:
+        """The distribution behind :meth:`site`."""
+
+    @abstractmethod
+    def probability(self, out: Any, given: Any) -> float:
+        """``P(out | in)``, both as labels or numbers; of continuous answers a density (a mass at a clamped end).
+
+        Raises
+        ------
+        DataError
+            An input or output that the mechanism does not have.
+        """
+
+    def matrix(self) -> np.ndarray:
+        """``P(out | in)``, ``[in, out]``, of a mechanism with finitely many inputs and outputs.
+
+        Raises
+        ------
+        ArgumentError
+            The mechanism is not finite.
+        """
+        raise ArgumentError(f"{self!r} has infinitely many inputs or outputs, so no matrix; ask probability(out, in).")
+
+    # -- answers -----------------------------------------------------------------------------------------------------
+
+    def release(self, data: Any, ledger: Ledger, *, name: str | None = None) -> Release:
+        """Noise real data: check them, debit the ledger, then draw.
+
+        Parameters
+        ----------
+        data : Series, array or list
+            ``[unit]``, one row for each unit of privacy. A Series' index names the units.
+        ledger : Ledger
+            Its debit is on disk before any noise is drawn. A process that dies in between has spent, not released.
+        name : str, optional
+            What the ledger calls it; a Series' own name by default.
+
+        Returns
+        -------
+        Release
+
+        Raises
+        ------
+        DataError
+            Data outside the public bounds or categories, empty cells, bounds that are the data's own, two rows for
+            one unit; nothing is debited.
+        BudgetError
+            The ledger cannot pay; nothing is drawn.
+        """
+        from pcm.private.ledger import Ledger
+
+        if not isinstance(ledger, Ledger):
+            raise ArgumentError(f"release(data, ledger): the ledger is a private.Ledger; found {ledger!r}.")
+        array, index, own = read_column(data, name or type(self).__name__)
+        name = str(own) if name is None and own is not None else name
+        if not isinstance(name, str) or not name:
+            raise ArgumentError("release(data, ledger, name=…): what is released needs a name for the ledger.")
+        if not index.is_unique and ledger.unit not in ROWS:
+            again = index[index.duplicated()].unique()
+            raise DataError(
+                f"'{name}' has several rows for one {ledger.unit} ({listed(again, 5)}), and the ledger's unit of "
+                f"privacy is one {ledger.unit}: give each one row, or keep a ledger of unit='row'.",
+                column=name,
+                rows=list(again[:5]),
+            )
+        values = self.read(array, index, name)
+        measurement = self.measurement
+        self.cost()
+        entry = ledger.debit(name, self, rows=len(values))
+        answers = self.draw(measurement, values)
+        ledger.settle(entry)
+        return Release(self.decode(answers), self, index=index, name=name, entry=entry)
+
+    def simulate(self, data: Any, *, seed: int | None = None) -> Simulated:
+        """The same noise from torch's generator: for studies of the method, and typed as such.
+
+        Examples
+        --------
+        >>> from pcm import private
+        >>> private.RandomizedResponse(epsilon=9.0, categories=["no", "yes"]).simulate(["yes", "no"], seed=0).values
+        array(['yes', 'no'], dtype=object)
+        """
+        array, index, own = read_column(data, "simulate()")
+        values = torch.from_numpy(np.asarray(self.read(array, index, str(own or "data")), dtype=np.float64))
+        with torch.random.fork_rng(devices=[]):
+            if seed is not None:
+                torch.manual_seed(seed)
+            drawn = self.law(values).sample()
+        return Simulated(self.decode(drawn.numpy()), index, self)
+
+    @abstractmethod
+    def read(self, array: np.ndarray, index: pd.Index, name: str) -> np.ndarray:
+        """Input values as the numbers that are noised (codes, clipped numbers), or an error that names the rows."""
+
+    @abstractmethod
+    def draw(self, measurement: Any, values: np.ndarray) -> np.ndarray:
+        """Answers ``[unit]`` by OpenDP's sampler."""
+
+    @abstractmethod
+    def encode(self, values: Any) -> np.ndarray:
+        """Answers as the program's numbers.
+
+        Raises
+        ------
+        DataError
+            Values that the mechanism cannot give.
+        """
+
+    def decode(self, answers: np.ndarray) -> np.ndarray:
+        """The program's numbers as answers."""
+        return answers
+
+    # -- the ledger's record -----------------------------------------------------------------------------------------
+
+    def record(self) -> dict[str, Any]:
+        """Constants by name, for the ledger."""
+        fields = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}  # pyright: ignore
+        return {"mechanism": type(self).__name__, **fields}
+
+
+def check_plain(value: Any, asked: str, public: bool) -> float:
+    """A finite Python number; anything that looks computed from data is refused unless it was declared public."""
+    if type(value) not in (int, float) and not public:
+        raise ArgumentError(
+            f"{asked}: {value!r} ({type(value).__name__}) is not a plain number. A bound computed from the data gives "
+            "the data away: write down one known beforehand, or declare it with public=True."
+        )
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise ArgumentError(f"{asked}: {value!r} is no number.") from None
+    if not math.isfinite(number):
+        raise ArgumentError(f"{asked}: {value!r} is not finite.")
+    return int(value) if isinstance(value, int) else number
+
+
+def refuse_rows(name: str, index: pd.Index, bad: np.ndarray, found: str, advice: str) -> None:
+    """Raise for the rows of a mask, if there are any. The message names rows, never their values."""
+    if not bad.any():
+        return
+    rows = index[np.flatnonzero(bad)[:5]].tolist()
+    raise DataError(
+        f"'{name}' {found} in {int(bad.sum())} of {len(bad)} rows (first: {listed(map(repr, rows))}). {advice} "
+        "Nothing was debited.",
+        column=name,
+        rows=rows,
+    )

@@ -98,6 +98,12 @@ def by_loss_distributions(losses: Sequence[Loss], delta: float) -> float | None:
     """ε at ``delta`` by privacy loss distributions; None where a loss has none here, or ``delta`` is 0."""
     if not delta > 0:
         return None
+    total = _composed(losses)
+    return None if total is None else float(total.get_epsilon_for_delta(delta))
+
+
+def _composed(losses: Sequence[Loss]) -> Any | None:
+    """The privacy loss distribution of all together."""
     size = math.fsum(_size(leaf) * math.sqrt(count) for loss in losses for leaf, count in leaves(loss.event))
     if size > _LIMIT:
         return None  # the grid would not fit; Rényi accounting is as good there
@@ -110,7 +116,7 @@ def by_loss_distributions(losses: Sequence[Loss], delta: float) -> float | None:
             if found is None:
                 return None
             total = total.compose(found if count == 1 else found.self_compose(count))
-    return float(total.get_epsilon_for_delta(delta))
+    return total
 
 
 def _least(losses: Sequence[Loss], delta: float) -> float:
@@ -173,10 +179,12 @@ def _with_sampled(plain: list[Loss], apart: list[Loss], delta: float) -> float:
 
 def _promise(apart: list[Loss], delta: float) -> Promise:
     low, high = math.log(delta) - 300.0, math.log(delta)
-    found = math.inf
+    found, composed = math.inf, _composed(apart)
     for _ in range(40):  # the largest own δ whose doubled one is still within the share
         middle = 0.5 * (low + high)
-        epsilon = _least(apart, math.exp(middle))
+        own = math.exp(middle)
+        epsilon = by_renyi(apart, own) if composed is None else float(composed.get_epsilon_for_delta(own))
+        epsilon = math.inf if epsilon is None else epsilon
         if math.isfinite(epsilon) and middle + math.log1p(math.exp(min(epsilon, 700.0))) <= math.log(delta):
             low, found = middle, epsilon
         else:

@@ -238,9 +238,11 @@ def check_plain(value: Any, asked: str, public: bool) -> float:
             "the data away: write down one known beforehand, or declare it with public=True."
         )
     try:
-        number = float(value)
+        number = float(value) if not isinstance(value, str | bool) else None
     except (TypeError, ValueError):
-        raise ArgumentError(f"{asked}: {value!r} is no number.") from None
+        number = None
+    if number is None:
+        raise ArgumentError(f"{asked}: {value!r} is no number.")
     if not math.isfinite(number):
         raise ArgumentError(f"{asked}: {value!r} is not finite.")
     return int(value) if isinstance(value, int) else number

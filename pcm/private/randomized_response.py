@@ -24,8 +24,8 @@ from pcm.private.sampler import accounting, opendp
 
 __all__ = ["RandomizedResponse"]
 
-MOST = 30.0
-"""Largest ε: beyond it a lie has probability 1e-13, and the answer is the raw value."""
+MOST = 15.0
+"""Largest ε: beyond it a lie has probability 1e-7, which a floating-point keep-probability no longer states to 1e-9."""
 
 
 @final

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pcm.errors import ArgumentError
+from pcm.private.programs import admit
 from pcm.query import causation, effects, nested
 from pcm.query.bounds import Bounds
 from pcm.query.bounds import bounds as run_bounds
@@ -85,7 +86,8 @@ def ate(scm: SCM, treatment: str, outcome: str, **options: Any) -> Effect:
     >>> round(float(pcm.ate(pcm.SCM(trial), "t", "y", seed=0)), 9)
     2.0
     """
-    return effects.ate(_model(scm), treatment, outcome, **options)
+    model, options = _admitted(scm, options)
+    return effects.ate(model, treatment, outcome, **options)
 
 
 def att(scm: SCM, treatment: str, outcome: str, **options: Any) -> Effect:
@@ -100,7 +102,8 @@ def att(scm: SCM, treatment: str, outcome: str, **options: Any) -> Effect:
     >>> round(float(pcm.att(pcm.SCM(trial), "t", "y", seed=0)), 9)
     2.0
     """
-    return effects.att(_model(scm), treatment, outcome, **options)
+    model, options = _admitted(scm, options)
+    return effects.att(model, treatment, outcome, **options)
 
 
 def cate(scm: SCM, treatment: str, outcome: str, *, given: Sequence[str], **options: Any) -> Effect:
@@ -119,7 +122,8 @@ def cate(scm: SCM, treatment: str, outcome: str, *, given: Sequence[str], **opti
     >>> pcm.cate(pcm.SCM(trial), "t", "y", given=["z"], seed=0).mean.round(9).tolist()
     [1.0, 2.0]
     """
-    return effects.cate(_model(scm), treatment, outcome, given=given, **options)
+    model, options = _admitted(scm, options)
+    return effects.cate(model, treatment, outcome, given=given, **options)
 
 
 def cde(scm: SCM, treatment: str, outcome: str, *, mediators: Mapping[str, Any], **options: Any) -> Effect:
@@ -137,7 +141,8 @@ def cde(scm: SCM, treatment: str, outcome: str, *, mediators: Mapping[str, Any],
     >>> round(float(pcm.cde(pcm.SCM(mediation), "t", "y", mediators={"m": 0.0}, seed=0)), 9)
     1.0
     """
-    return nested.cde(_model(scm), treatment, outcome, mediators=mediators, **options)
+    model, options = _admitted(scm, options)
+    return nested.cde(model, treatment, outcome, mediators=mediators, **options)
 
 
 def nde(scm: SCM, treatment: str, outcome: str, **options: Any) -> Effect:
@@ -164,7 +169,8 @@ def nde(scm: SCM, treatment: str, outcome: str, **options: Any) -> Effect:
     >>> round(float(pcm.nde(pcm.SCM(mediation), "t", "y", seed=0)), 9)
     1.0
     """
-    return nested.nde(_model(scm), treatment, outcome, **options)
+    model, options = _admitted(scm, options)
+    return nested.nde(model, treatment, outcome, **options)
 
 
 def nie(scm: SCM, treatment: str, outcome: str, **options: Any) -> Effect:
@@ -180,7 +186,8 @@ def nie(scm: SCM, treatment: str, outcome: str, **options: Any) -> Effect:
     >>> round(float(pcm.nie(pcm.SCM(mediation), "t", "y", seed=0)), 9)
     6.0
     """
-    return nested.nie(_model(scm), treatment, outcome, **options)
+    model, options = _admitted(scm, options)
+    return nested.nie(model, treatment, outcome, **options)
 
 
 def path_effect(scm: SCM, treatment: str, outcome: str, *, paths: Sequence[Any], **options: Any) -> Effect:
@@ -217,7 +224,8 @@ def path_effect(scm: SCM, treatment: str, outcome: str, *, paths: Sequence[Any],
     >>> round(float(pcm.path_effect(pcm.SCM(mediation), "t", "y", paths=["t -> m -> y"], seed=0)), 9)
     6.0
     """
-    return nested.path_effect(_model(scm), treatment, outcome, paths=paths, **options)
+    model, options = _admitted(scm, options)
+    return nested.path_effect(model, treatment, outcome, paths=paths, **options)
 
 
 def probability_of_necessity(scm: SCM, treatment: str, outcome: str, **options: Any) -> Effect:
@@ -243,7 +251,8 @@ def probability_of_necessity(scm: SCM, treatment: str, outcome: str, **options: 
     >>> round(float(pcm.probability_of_necessity(pcm.SCM(trial), "t", "y", data=data)), 6)
     0.714286
     """
-    return causation.probability_of_necessity(_model(scm), treatment, outcome, **options)
+    model, options = _admitted(scm, options)
+    return causation.probability_of_necessity(model, treatment, outcome, **options)
 
 
 def probability_of_sufficiency(scm: SCM, treatment: str, outcome: str, **options: Any) -> Effect:
@@ -259,7 +268,8 @@ def probability_of_sufficiency(scm: SCM, treatment: str, outcome: str, **options
     >>> round(float(pcm.probability_of_sufficiency(pcm.SCM(trial), "t", "y", data=data)), 6)
     0.625
     """
-    return causation.probability_of_sufficiency(_model(scm), treatment, outcome, **options)
+    model, options = _admitted(scm, options)
+    return causation.probability_of_sufficiency(model, treatment, outcome, **options)
 
 
 def probability_of_necessity_and_sufficiency(scm: SCM, treatment: str, outcome: str, **options: Any) -> Effect:
@@ -275,7 +285,8 @@ def probability_of_necessity_and_sufficiency(scm: SCM, treatment: str, outcome: 
     >>> abs(float(pcm.probability_of_necessity_and_sufficiency(scm, "t", "y", seed=0)) - 0.5) < 0.02
     True
     """
-    return causation.probability_of_necessity_and_sufficiency(_model(scm), treatment, outcome, **options)
+    model, options = _admitted(scm, options)
+    return causation.probability_of_necessity_and_sufficiency(model, treatment, outcome, **options)
 
 
 def bounds(scm_or_table: Any, query: Any, **options: Any) -> Bounds:
@@ -346,7 +357,7 @@ def criticise(scm: SCM, data: Any, **options: Any) -> Criticism:
     >>> pcm.criticise(scm, scm.sample(300, seed=0), seed=0).passed
     True
     """
-    return run_criticism(_model(scm), data, **options)
+    return run_criticism(*admit(_model(scm), data), **options)
 
 
 def overlap(scm: SCM, treatment: str, data: Any, **options: Any) -> Overlap:
@@ -377,7 +388,8 @@ def overlap(scm: SCM, treatment: str, data: Any, **options: Any) -> Overlap:
     >>> len(pcm.overlap(scm, "t", {"x": [0.0, 3.0], "t": [0.0, 1.0]}).flagged)
     1
     """
-    return run_overlap(_model(scm), treatment, data, **options)
+    model, data = admit(_model(scm), data)
+    return run_overlap(model, treatment, data, **options)
 
 
 def sensitivity(scm: SCM, treatment: str, outcome: str, **options: Any) -> Sensitivity:
@@ -411,7 +423,17 @@ def sensitivity(scm: SCM, treatment: str, outcome: str, **options: Any) -> Sensi
     >>> 0 < pcm.sensitivity(fitted, "t", "y", data=data, seed=0).robustness_value < 1
     True
     """
-    return run_sensitivity(_model(scm), treatment, outcome, **options)
+    model, options = _admitted(scm, options)
+    return run_sensitivity(model, treatment, outcome, **options)
+
+
+def _admitted(scm: Any, options: dict[str, Any]) -> tuple[Model, dict[str, Any]]:
+    """The model and options of a question; private releases in ``data=`` stand under noisy children."""
+    model = _model(scm)
+    if options.get("data") is not None:
+        model, data = admit(model, options["data"])
+        options = {**options, "data": data}
+    return model, options
 
 
 def _model(scm: Any) -> Model:

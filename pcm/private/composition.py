@@ -178,20 +178,27 @@ def _with_sampled(plain: list[Loss], apart: list[Loss], delta: float) -> float:
 
 
 def _promise(apart: list[Loss], delta: float) -> Promise:
-    low, high = math.log(delta) - 300.0, math.log(delta)
-    found, composed = math.inf, _composed(apart)
-    for _ in range(40):  # the largest own δ whose doubled one is still within the share
-        middle = 0.5 * (low + high)
-        own = math.exp(middle)
+    """Twice the ε at the largest own δ whose doubled one is still within ``delta``."""
+    composed = _composed(apart)
+
+    def at(log_delta: float) -> float:
+        own = math.exp(log_delta)
         epsilon = by_renyi(apart, own) if composed is None else float(composed.get_epsilon_for_delta(own))
-        epsilon = math.inf if epsilon is None else epsilon
-        if math.isfinite(epsilon) and middle + math.log1p(math.exp(min(epsilon, 700.0))) <= math.log(delta):
-            low, found = middle, epsilon
-        else:
-            high = middle
-        if high - low < 1e-3:
-            break
-    return Promise(2.0 * found, delta)
+        return math.inf if epsilon is None else epsilon
+
+    def affordable(log_delta: float) -> bool:
+        epsilon = at(log_delta)
+        return math.isfinite(epsilon) and log_delta + math.log1p(math.exp(min(epsilon, 700.0))) <= math.log(delta)
+
+    high = math.log(delta)
+    low = next((high - step for step in range(1, 100) if affordable(high - step)), None)
+    if low is None:
+        return Promise(math.inf, delta)
+    high = low + 1.0
+    while high - low > 1e-3:
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if affordable(middle) else (low, middle)
+    return Promise(2.0 * at(low), delta)
 
 
 def _size(leaf: Any) -> float:

@@ -54,12 +54,12 @@ class Loss:
     constants: dict[str, Any] = field(default_factory=dict)
 
 
-def total_epsilon(losses: Sequence[Loss], delta: float, relation: str) -> float:
-    """Least ε at ``delta`` of all losses together, under ``relation``."""
+def total_epsilon(losses: Sequence[Loss], delta: float, relation: str, enough: float = -math.inf) -> float:
+    """Least ε at ``delta`` of all losses together, under ``relation``; any bound below ``enough`` will do."""
     plain, apart = _converted(losses, relation)
     if apart:
         return _with_sampled(plain, apart, delta)
-    return _least(plain, delta)
+    return _least(plain, delta, enough)
 
 
 def total_rho(losses: Sequence[Loss], relation: str) -> float:
@@ -77,20 +77,18 @@ def by_renyi(losses: Sequence[Loss], delta: float) -> float | None:
     rdp = accounting("rdp.rdp_privacy_accountant")
     relations = accounting("privacy_accountant").NeighboringRelation
     one, other = rdp.RdpAccountant(neighboring_relation=relations.REPLACE_ONE), rdp.RdpAccountant()
-    module = accounting()
-    for loss in losses:
-        for leaf, count in leaves(loss.event):
-            kind, pure = type(leaf).__name__, pure_epsilon(leaf)
-            if kind in ("Promise", "DiscreteLaplaceDpEvent"):
-                if not math.isfinite(pure):
-                    return None
-                # any ε-private mechanism loses at most what two outcomes at odds e^ε do
-                leaf = module.RandomizedResponseDpEvent(2.0 / (1.0 + math.exp(min(pure, 700.0))), 2)
-                kind = "RandomizedResponseDpEvent"
-            chosen = one if kind in ("RandomizedResponseDpEvent", "SampledWithoutReplacementDpEvent") else other
-            if not chosen.supports(leaf):
+    for leaf, _, count in _alike(losses):
+        kind, pure = type(leaf).__name__, pure_epsilon(leaf)
+        if kind in ("Promise", "DiscreteLaplaceDpEvent"):
+            if not math.isfinite(pure):
                 return None
-            chosen.compose(leaf, count)
+            # any ε-private mechanism loses at most what two outcomes at odds e^ε do
+            flip = 2.0 / (1.0 + math.exp(min(pure, 700.0)))
+            leaf, kind = accounting().RandomizedResponseDpEvent(flip, 2), "RandomizedResponseDpEvent"
+        chosen = one if kind in ("RandomizedResponseDpEvent", "SampledWithoutReplacementDpEvent") else other
+        if not chosen.supports(leaf):
+            return None
+        chosen.compose(leaf, count)
     return float(rdp.compute_epsilon(one.orders, one.rdp + other.rdp, delta)[0])
 
 
@@ -104,30 +102,50 @@ def by_loss_distributions(losses: Sequence[Loss], delta: float) -> float | None:
 
 def _composed(losses: Sequence[Loss]) -> Any | None:
     """The privacy loss distribution of all together."""
-    size = math.fsum(_size(leaf) * math.sqrt(count) for loss in losses for leaf, count in leaves(loss.event))
+    alike = _alike(losses)
+    size = math.fsum(_size(leaf) * math.sqrt(count) for leaf, _, count in alike)
     if size > _LIMIT:
         return None  # the grid would not fit; Rényi accounting is as good there
     module = accounting("pld.privacy_loss_distribution")
     step = _STEP if size <= _COARSE else 10.0 * _STEP
     total = module.identity(value_discretization_interval=step)
-    for loss in losses:
-        for leaf, count in leaves(loss.event):
-            found = _distribution(module, leaf, loss.constants, step)
-            if found is None:
-                return None
-            total = total.compose(found if count == 1 else found.self_compose(count))
+    for leaf, constants, count in alike:
+        found = _distribution(module, leaf, constants, step)
+        if found is None:
+            return None
+        total = total.compose(found if count == 1 else found.self_compose(count))
     return total
 
 
-def _least(losses: Sequence[Loss], delta: float) -> float:
-    basic = math.fsum(pure_epsilon(loss.event) for loss in losses)
-    spare = math.fsum(leaf.delta * count for loss in losses for leaf, count in leaves(loss.event) if _partial(leaf))
-    if not math.isfinite(basic) and spare <= delta:
-        basic = math.fsum(_approximate(leaf) * count for loss in losses for leaf, count in leaves(loss.event))
+def _alike(losses: Sequence[Loss]) -> list[tuple[Any, dict[str, Any], int]]:
+    """Single losses with their constants and how often each occurs: equal ones compose with themselves cheaply."""
+    found: dict[str, tuple[Any, dict[str, Any], int]] = {}
+    for loss in losses:
+        for leaf, count in leaves(loss.event):
+            key = f"{leaf!r} {loss.constants!r}"
+            found[key] = leaf, loss.constants, count + (found[key][2] if key in found else 0)
+    return list(found.values())
+
+
+def _least(losses: Sequence[Loss], delta: float, enough: float = -math.inf) -> float:
+    """The least of the bounds, cheapest first; the first one below ``enough``."""
     if any(type(leaf).__name__ == "NonPrivateDpEvent" for loss in losses for leaf, _ in leaves(loss.event)):
         return math.inf
-    found = (basic, by_renyi(losses, delta), by_loss_distributions(losses, delta))
-    return min(each for each in found if each is not None and not math.isnan(each))
+    best = _basic(losses, delta)
+    for bound in (by_renyi, by_loss_distributions):
+        if best <= enough:
+            break
+        found = bound(losses, delta)
+        best = best if found is None or math.isnan(found) else min(best, found)
+    return best
+
+
+def _basic(losses: Sequence[Loss], delta: float) -> float:
+    """Sums of ε; with promises' own δ where they fit into ``delta``."""
+    spare = math.fsum(leaf.delta * count for loss in losses for leaf, count in leaves(loss.event) if _partial(leaf))
+    if spare > delta:
+        return math.inf
+    return math.fsum(_approximate(leaf) * count for loss in losses for leaf, count in leaves(loss.event))
 
 
 def _partial(leaf: Any) -> bool:

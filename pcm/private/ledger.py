@@ -264,8 +264,8 @@ class Ledger:
 
         def check(entries: list[Entry]) -> None:
             before = _losses(entries)
-            total = self._total([*before, new])
-            if total <= self.budget * (1.0 + TOLERANCE):
+            limit = self.budget * (1.0 + TOLERANCE)
+            if self._total([*before, new], limit) <= limit:
                 return
             sign, spent, alone = self._sign, self._total(before), self._total([new])
             left = max(self.budget - spent, 0.0)
@@ -289,12 +289,12 @@ class Ledger:
     def _sign(self) -> str:
         return "ε" if self._terms["rho"] is None else "ρ"
 
-    def _total(self, losses: Sequence[Loss]) -> float:
+    def _total(self, losses: Sequence[Loss], enough: float = -math.inf) -> float:
         if not losses:
             return 0.0
         if self._terms["rho"] is not None:
             return total_rho(losses, self.neighbouring)
-        return total_epsilon(losses, self._terms["delta"], self.neighbouring)
+        return total_epsilon(losses, self._terms["delta"], self.neighbouring, enough)
 
     # -- showing -----------------------------------------------------------------------------------------------------
 

@@ -31,6 +31,8 @@ def account_of(run: Evaluation) -> Account:
     if discrete:
         basis += f" (of discrete {', '.join(sorted(discrete))}: on the coupling, which data cannot test)"
     notes = [*run.structure.notes, *fit_notes(run.model)]
+    noised = {name: site.mechanism for name, site in run.structure.sites.items() if site.mechanism is not None}
+    notes += [f"{name} is private noise: {mechanism!r}" for name, mechanism in noised.items()]
     if run.latent is not None:
         notes.append("missing values are taken to be missing at random given what is observed")
         khat = max(khat or 0.0, float(run.latent.khat.max())) if run.latent.khat.max() > 0 else khat

@@ -58,6 +58,7 @@ def test_counterfactuals_know_the_mechanism(program) -> None:
     np.testing.assert_allclose(cf.mean("weight"), WEIGHT - 3 * expected, rtol=1e-12)
     assert "smoker_released" in cf.variables or program is survey
     assert scm.variables == pcm.SCM(program).variables, "the model itself is as it was"
+    assert f"private noise: {RR!r}" in str(cf.account)
 
 
 def test_the_noisy_answer_moves_with_the_true_value() -> None:

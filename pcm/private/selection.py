@@ -67,7 +67,7 @@ class Selection(Finite):
             )
         if not np.ptp(table, axis=0).max() > 0:
             raise ArgumentError(f"{asked}(utility=…): the utility does not depend on the true value.")
-        rows = tuple(tuple(row) for row in table.tolist())
+        rows: Any = tuple(map(tuple, table.tolist()))
         made = {"epsilon": number, "categories": inputs, "utility": rows, "candidates": outputs, "public": public}
         for key, value in made.items():
             object.__setattr__(self, key, value)

@@ -41,7 +41,7 @@ def read_reports(model: Model, data: Any, what: str) -> Any:
         typed = {name: value for name, value in data.items() if isinstance(value, Reported)}
     if not noised and not typed:
         return data
-    names = data.column_names if hasattr(data, "column_names") else data
+    names = getattr(data, "column_names", data)
     for name, mechanism in noised.items():
         if name in names and name not in typed:
             raise EvidenceError(

@@ -345,12 +345,19 @@ class Ledger:
         lines = [f"Privacy ledger {where}: one {self.unit} {_WORDS[self.neighbouring]}, budget {budget}"]
         cells = []
         table = self.statement()
-        for number, row in table.iterrows():
+        for row in table.reset_index().to_dict("records"):
             loss = row["rho"] if sign == "ρ" else row["epsilon"]
             count = "" if pd.isna(row["rows"]) else f"{row['rows']} rows"
             doubled = ", doubled" if row["neighbouring"] != self.neighbouring else ""
             cells.append(
-                [str(number), row["name"], row["mechanism"], f"{sign} = {_short(loss)}{doubled}", count, row["status"]]
+                [
+                    str(row["entry"]),
+                    row["name"],
+                    row["mechanism"],
+                    f"{sign} = {_short(loss)}{doubled}",
+                    count,
+                    row["status"],
+                ]
             )
         widths = [max((len(row[place]) for row in cells), default=0) for place in range(6)]
         lines += [

@@ -60,8 +60,8 @@ def _binned(mechanism: Any, given: Any, values: np.ndarray, draws: int) -> tuple
     inner = coupling.quantile(bare, tail.from_uniform(levels)).numpy()
     low, high = mechanism.clamp or (None, None)
     ends = [end for end in (low, high) if end is not None]
-    cuts = np.sort(np.concatenate([inner[(inner > (low or -np.inf)) & (inner < (np.inf if high is None else high))]]))
-    edges = np.concatenate([[-np.inf if low is None else low], cuts, [np.inf if high is None else high]])
+    bottom, top = -np.inf if low is None else low, np.inf if high is None else high
+    edges = np.concatenate([[bottom], inner[(inner > bottom) & (inner < top)], [top]])
     below = tail.to_cdf(coupling.tail(bare, torch.from_numpy(edges))).numpy()
     between = (values != low) & (values != high)
     seen, _ = np.histogram(values[between], np.clip(edges, -1e300, 1e300))
@@ -72,8 +72,8 @@ def _binned(mechanism: Any, given: Any, values: np.ndarray, draws: int) -> tuple
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_few_thousand_draws(name) -> None:
-    for case in CASES[name][2::3]:
-        assert pvalue(case, 3_000) > ALARM / 21, str(case)
+    for case in CASES[name][5:7]:
+        assert pvalue(case, 2_500) > ALARM / 14, str(case)
 
 
 @pytest.mark.slow

@@ -366,7 +366,7 @@ class Ledger:
         ]
         total = f"mechanisms together: {sign} = {self.spent:.6g} of {self.budget:g}; remaining {sign} = "
         lines.append(total + f"{self.remaining:.6g}")
-        raw = [row["name"] for _, row in table.iterrows() if row["status"] == RAW]
+        raw = [entry.name for entry in self._book.entries() if entry.status == RAW]
         if raw:
             lines.append(f"published raw: {', '.join(raw)}; for whoever is in them the total is {sign} = ∞")
         return "\n".join(lines)

@@ -67,8 +67,8 @@ class Selection(Finite):
             )
         if not np.ptp(table, axis=0).max() > 0:
             raise ArgumentError(f"{asked}(utility=…): the utility does not depend on the true value.")
-        listed: list[list[float]] = table.tolist()  # pyright: ignore[reportAssignmentType]
-        rows = tuple(tuple(row) for row in listed)
+        cells: Any = table.tolist()
+        rows = tuple(tuple(row) for row in cells)
         made = {"epsilon": number, "categories": inputs, "utility": rows, "candidates": outputs, "public": public}
         for key, value in made.items():
             object.__setattr__(self, key, value)

@@ -17,6 +17,7 @@ from typing import Any
 __all__ = [
     "ArgumentError",
     "BudgetError",
+    "ClaimError",
     "CouplingError",
     "DataError",
     "EvidenceError",
@@ -132,6 +133,10 @@ class QueryError(PCMError, ValueError):
 
 class GraphError(PCMError, ValueError):
     """A graph that is no DAG, or a path or edge that is not in it."""
+
+
+class ClaimError(PCMError, ValueError):
+    """A privacy claim that cannot be made: it contradicts the program, or itself."""
 
 
 class FitError(PCMError, RuntimeError):

@@ -16,6 +16,7 @@ from pcm.graph.paths import is_backdoor_adjustment as is_backdoor_adjustment
 from pcm.graph.paths import minimal_adjustment as minimal_adjustment
 from pcm.graph.paths import parents as parents
 from pcm.graph.svg import SVG as SVG
+from pcm.graph.trails import open_trail as open_trail
 
 __all__ = [
     "SVG",
@@ -31,5 +32,6 @@ __all__ = [
     "is_backdoor_adjustment",
     "layered",
     "minimal_adjustment",
+    "open_trail",
     "parents",
 ]

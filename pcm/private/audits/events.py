@@ -1,0 +1,131 @@
+"""Which event tells two inputs apart: chosen on one half of the draws, counted on the other.
+
+An event chosen on the draws that it is counted on would look rarer or commoner than it is, and the bound would be void;
+half and half keeps it exact. The candidates are the sets of outputs on one side of a threshold; where there are few
+distinct outputs, also the sets of those with the largest ratios of frequencies.
+
+>>> rng = np.random.default_rng(0)
+>>> x, other = rng.laplace(0.0, 1.0, 20_000), rng.laplace(1.0, 1.0, 20_000)
+>>> found = best_count(x, other, threshold_events, epsilon_bound)
+>>> found.words, bool(found.bound < 1.0)
+('output ≤ -0.09816', True)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pcm.private.audits.bounds import epsilon_bound as epsilon_bound
+
+__all__ = ["Count", "Event", "best_count", "epsilon_bound", "threshold_events"]
+
+#: Distinct outputs up to which sets of them are looked at, and thresholds beyond that.
+_FEW, _THRESHOLDS = 512, 500
+# of all thresholds together, so that rare events do not win by luck
+_SELECTION = 1_000
+
+
+@dataclass(frozen=True)
+class Event:
+    """A family of nested events ``{score ≥ threshold}``, with words for each.
+
+    Attributes
+    ----------
+    score : callable
+        Outputs ``(draw,)`` to numbers ``(draw,)``.
+    words : callable
+        A threshold to what the event is.
+    learnt : bool
+        Whether the score was learnt from every other draw of the first half; the rest then chooses the threshold.
+    """
+
+    score: Callable[[np.ndarray], np.ndarray]
+    words: Callable[[float], str]
+    learnt: bool = False
+
+
+@dataclass(frozen=True)
+class Count:
+    """The event that was chosen and how often it came: ``hits`` under one input, ``others`` under the other."""
+
+    words: str
+    hits: int
+    others: int
+    trials: int
+    bound: float
+    swapped: bool
+
+
+Events = Callable[[np.ndarray, np.ndarray], Iterator[Event]]
+"""Candidates from the first halves of the draws under two inputs."""
+
+
+def threshold_events(x: np.ndarray, other: np.ndarray) -> Iterator[Event]:
+    """Sides of a threshold, and sets of the outputs that are the likelier under ``x``."""
+    values = np.unique(np.concatenate([x, other]))
+    if np.issubdtype(values.dtype, np.number):
+        yield Event(lambda o: o, lambda t: f"output ≥ {t:.4g}")
+        yield Event(lambda o: -o, lambda t: f"output ≤ {-t:.4g}")
+    if len(values) <= _FEW:
+        # the ratios are learnt on draws that do not choose among them
+        share = [np.bincount(np.searchsorted(values, draws[::2]), minlength=len(values)) + 0.5 for draws in (x, other)]
+        ratio = share[0] / share[1]
+
+        def score(outputs: np.ndarray) -> np.ndarray:
+            place = np.searchsorted(values, outputs).clip(max=len(values) - 1)
+            return np.where(values[place] == outputs, ratio[place], 0.0)
+
+        def words(threshold: float) -> str:
+            chosen = values[ratio >= threshold]
+            shown = ", ".join(map(str, chosen[:4])) + (", …" if len(chosen) > 4 else "")
+            return f"output in {{{shown}}}"
+
+        yield Event(score, words, learnt=True)
+
+
+def best_count(
+    x: np.ndarray,
+    other: np.ndarray,
+    events: Events,
+    bound: Callable[..., Any],
+    *,
+    confidence: float = 0.95,
+    **options: Any,
+) -> Count:
+    """The best event of the first halves, counted in the second ones.
+
+    Parameters
+    ----------
+    x, other : array (draw,)
+        Independent outputs under each of two inputs, as many of each.
+    events : callable
+        Candidates; they see the first halves only.
+    bound : callable
+        ``(hits, others, trials, confidence=…, **options)`` to the quantity to be large.
+    """
+    strict = 1 - (1 - confidence) / _SELECTION
+    half = len(x) // 2
+    trials = len(x) - half
+    best: tuple[float, Any] = (-np.inf, None)
+    for swapped, (first, second) in enumerate(((x, other), (other, x))):
+        for event in events(first[:half], second[:half]):
+            fresh = slice(1, half, 2) if event.learnt else slice(half)
+            hits, others = event.score(first[fresh]), event.score(second[fresh])
+            thresholds = np.unique(np.concatenate([hits, others]))
+            if len(thresholds) > _THRESHOLDS:
+                thresholds = thresholds[np.linspace(0, len(thresholds) - 1, _THRESHOLDS).astype(int)]
+            above = [len(scores) - np.searchsorted(np.sort(scores), thresholds) for scores in (hits, others)]
+            found = bound(*above, len(hits), confidence=strict, **options)
+            at = int(np.argmax(found))
+            if found[at] > best[0]:
+                best = float(found[at]), (event, float(thresholds[at]), bool(swapped))
+    event, threshold, swapped = best[1]
+    first, second = (other, x) if swapped else (x, other)
+    hits = int((event.score(first[half:]) >= threshold).sum())
+    others = int((event.score(second[half:]) >= threshold).sum())
+    found = float(bound(hits, others, trials, confidence=confidence, **options))
+    return Count(event.words(threshold), hits, others, trials, found, bool(swapped))

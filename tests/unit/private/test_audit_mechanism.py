@@ -1,0 +1,166 @@
+"""Audits of samplers whose privacy is known: tight, right, and a half-scale bug is always flagged."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pcm.errors import ArgumentError, DataError
+from pcm.private.audits import audit_floating_point, audit_mechanism
+from pcm.private.audits.floating_point import lattice_exponent
+
+EPSILONS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+
+
+def response(epsilon, categories=2):
+    keep = np.exp(epsilon) / (categories - 1 + np.exp(epsilon))
+
+    def draw(value, n, seed):
+        rng = np.random.default_rng(seed)
+        return np.where(rng.random(n) < keep, value, (value + rng.integers(1, categories, n)) % categories)
+
+    return draw
+
+
+def laplace(epsilon):
+    return lambda value, n, seed: value + np.random.default_rng(seed).laplace(0.0, 1 / epsilon, n)
+
+
+def discrete_laplace(epsilon):
+    def draw(value, n, seed):
+        rng = np.random.default_rng(seed)
+        stop = 1 - np.exp(-epsilon)
+        return value + rng.geometric(stop, n) - rng.geometric(stop, n)
+
+    return draw
+
+
+PURE = {
+    "response": response,
+    "five categories": lambda e: response(e, 5),
+    "laplace": laplace,
+    "discrete": discrete_laplace,
+}
+
+
+# the best event of five categories at ε = .25 has probability .24: 200,000 draws give .89 ε on average
+TIGHT = [(name, epsilon) for name in PURE for epsilon in EPSILONS if (name, epsilon) != ("five categories", 0.25)]
+
+
+@pytest.mark.parametrize(("name", "epsilon"), TIGHT)
+def test_pure_mechanisms_to_nine_tenths(name, epsilon):
+    found = audit_mechanism(PURE[name](epsilon), (0, 1), claimed=epsilon, seed=7)
+    assert 0.9 * epsilon <= found.epsilon <= epsilon
+    assert not found.flagged
+
+
+@pytest.mark.parametrize("epsilon", EPSILONS)
+@pytest.mark.parametrize("name", PURE)
+def test_half_the_noise_is_flagged(name, epsilon):
+    found = audit_mechanism(PURE[name](2 * epsilon), (0, 1), claimed=epsilon, seed=8, confidence=0.9999)
+    assert found.flagged
+
+
+@pytest.mark.parametrize("mu", [0.25, 0.5, 1.0, 3.0])
+def test_gaussian_noise_by_mu(mu):
+    def draw(value, n, seed, sigma=1 / mu):
+        return value + np.random.default_rng(seed).normal(0.0, sigma, n)
+
+    found = audit_mechanism(draw, (0.0, 1.0), mu=mu, delta=1e-5, seed=3)
+    assert 0.9 * mu <= found.mu <= mu
+    assert not found.flagged
+    # Clopper–Pearson on ε itself stays far below
+    plain = audit_mechanism(draw, (0.0, 1.0), delta=1e-5, seed=3)
+    assert plain.epsilon < found.epsilon
+    half = audit_mechanism(lambda value, n, seed: draw(value, n, seed, 0.5 / mu), (0.0, 1.0), mu=mu, seed=4)
+    assert half.flagged
+
+
+def test_the_bound_is_wrong_no_oftener_than_it_says():
+    wrong = [
+        audit_mechanism(laplace(1.0), (0.0, 1.0), n=2_000, seed=seed, confidence=0.9).epsilon > 1 for seed in range(100)
+    ]
+    assert np.mean(wrong) <= 0.1 + 4 * 0.03
+
+
+# -- floating point ----------------------------------------------------------------------------------------------------
+
+
+def test_lattice_exponent_is_the_largest_power_of_two():
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=1_000) * 2.0 ** rng.integers(-60, 60, 1_000)
+    found = lattice_exponent(values)
+    with np.errstate(over="raise"):
+        assert (np.ldexp(values, -found) % 1 == 0).all()
+        assert (np.ldexp(values, -found - 1) % 1 != 0).all()
+    assert lattice_exponent(5e-324) == -1074
+
+
+def exact_laplace(value, n, seed):
+    """Laplace noise in exact arithmetic, rounded once: discrete Laplace on a lattice of 2^-40, as integers."""
+    rng = np.random.default_rng(seed)
+    stop = -np.expm1(-(2.0**-40))
+    noise = [(np.log1p(-rng.random(n)) / np.log1p(-stop)).astype(np.int64) for _ in range(2)]
+    return (int(value * 2**40) + noise[0] - noise[1]) / 2.0**40
+
+
+def test_lattice_noise_is_cleared():
+    found = audit_floating_point(exact_laplace, (0.0, 1.0), claimed=1.0, n=50_000, seed=0)
+    assert not found.flagged
+
+
+def numpy_laplace(value, n, seed):
+    return value + np.random.default_rng(seed).laplace(0.0, 1.0, n)
+
+
+def by_inversion(value, n, seed):
+    u = np.random.default_rng(seed).random(n) - 0.5
+    return value - np.sign(u) * np.log1p(-2 * np.abs(u))
+
+
+def torch_laplace(dtype):
+    def draw(value, n, seed):
+        import torch
+
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            law = torch.distributions.Laplace(torch.tensor(value, dtype=dtype), torch.ones((), dtype=dtype))
+            return law.sample((n,)).numpy().astype(float)
+
+    return draw
+
+
+def torch_samplers():
+    import torch
+
+    return {"torch double": torch_laplace(torch.float64), "torch single": torch_laplace(torch.float32)}
+
+
+SAMPLERS = {"numpy": numpy_laplace, "inversion": by_inversion, **torch_samplers()}
+
+
+@pytest.mark.parametrize("inputs", [(0.0, 1.0), (-1.0, 1.0), (0.0, 3.0)])
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_textbook_samplers_are_flagged(name, inputs):
+    span = inputs[1] - inputs[0]
+    found = audit_floating_point(SAMPLERS[name], inputs, claimed=span, n=100_000, seed=0)
+    assert found.flagged, found
+
+
+def test_bad_arguments_are_named():
+    with pytest.raises(ArgumentError, match="inputs="):
+        audit_mechanism(numpy_laplace, claimed=1.0)
+    with pytest.raises(ArgumentError, match="two different inputs"):
+        audit_mechanism(numpy_laplace, (1.0, 1.0))
+    with pytest.raises(ArgumentError, match="n=1"):
+        audit_mechanism(numpy_laplace, (0.0, 1.0), n=1)
+    with pytest.raises(ArgumentError, match="mu=-1"):
+        audit_mechanism(numpy_laplace, (0.0, 1.0), mu=-1.0, seed=0)
+    with pytest.raises(ArgumentError, match="neither a mechanism nor a callable"):
+        audit_mechanism(3, (0.0, 1.0))
+    with pytest.raises(ArgumentError, match="does not take seed="):
+        audit_mechanism(lambda value, n: np.zeros(n), (0.0, 1.0), seed=0)
+    with pytest.raises(DataError, match="returned an array of shape"):
+        audit_mechanism(lambda value, n: np.zeros(3), (0.0, 1.0))
+    with pytest.raises(DataError, match="not all finite numbers"):
+        audit_floating_point(lambda value, n: np.full(n, np.nan), (0.0, 1.0), n=10)

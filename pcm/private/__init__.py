@@ -14,6 +14,13 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
 if _TYPE_CHECKING:
+    from pcm.private.audits import Audit as Audit
+    from pcm.private.audits import Membership as Membership
+    from pcm.private.audits import audit_floating_point as audit_floating_point
+    from pcm.private.audits import audit_mechanism as audit_mechanism
+    from pcm.private.audits import audit_one_run as audit_one_run
+    from pcm.private.audits import membership as membership
+    from pcm.private.claim import Claim as Claim
     from pcm.private.discrete_gaussian import DiscreteGaussian as DiscreteGaussian
     from pcm.private.discrete_laplace import DiscreteLaplace as DiscreteLaplace
     from pcm.private.exponential import Exponential as Exponential
@@ -21,9 +28,13 @@ if _TYPE_CHECKING:
     from pcm.private.laplace import Laplace as Laplace
     from pcm.private.ledger import Ledger as Ledger
     from pcm.private.mechanism import Mechanism as Mechanism
+    from pcm.private.obfuscation import Obfuscation as Obfuscation
+    from pcm.private.obfuscation import targeted as targeted
     from pcm.private.permute_and_flip import PermuteAndFlip as PermuteAndFlip
     from pcm.private.programs import observe as observe
     from pcm.private.programs import released as released
+    from pcm.private.promises import Claims as Claims
+    from pcm.private.promises import claims as claims
     from pcm.private.randomized_response import RandomizedResponse as RandomizedResponse
     from pcm.private.release import Public as Public
     from pcm.private.release import Release as Release
@@ -31,6 +42,9 @@ if _TYPE_CHECKING:
     from pcm.private.release import public as public
 
 __all__ = [
+    "Audit",
+    "Claim",
+    "Claims",
     "DiscreteGaussian",
     "DiscreteLaplace",
     "Exponential",
@@ -38,18 +52,29 @@ __all__ = [
     "Laplace",
     "Ledger",
     "Mechanism",
+    "Membership",
+    "Obfuscation",
     "PermuteAndFlip",
     "Public",
     "RandomizedResponse",
     "Release",
     "Simulated",
+    "audit_floating_point",
+    "audit_mechanism",
+    "audit_one_run",
+    "claims",
+    "membership",
     "observe",
     "public",
     "released",
+    "targeted",
 ]
 
 # Names are imported when they are first asked for.
 _WHERE = {
+    "Audit": "audits",
+    "Claim": "claim",
+    "Claims": "promises",
     "DiscreteGaussian": "discrete_gaussian",
     "DiscreteLaplace": "discrete_laplace",
     "Exponential": "exponential",
@@ -57,14 +82,22 @@ _WHERE = {
     "Laplace": "laplace",
     "Ledger": "ledger",
     "Mechanism": "mechanism",
+    "Membership": "audits",
+    "Obfuscation": "obfuscation",
     "PermuteAndFlip": "permute_and_flip",
     "Public": "release",
     "RandomizedResponse": "randomized_response",
     "Release": "release",
     "Simulated": "release",
+    "audit_floating_point": "audits",
+    "audit_mechanism": "audits",
+    "audit_one_run": "audits",
+    "claims": "promises",
+    "membership": "audits",
     "observe": "programs",
     "public": "release",
     "released": "programs",
+    "targeted": "obfuscation",
 }
 
 

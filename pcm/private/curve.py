@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations, permutations
 from math import comb
 from typing import Any
@@ -74,6 +74,7 @@ class Worlds:
     values: np.ndarray
     measure: str
     make: Callable[[str, float, tuple[Any, ...]], Any]
+    kernels: dict[tuple[str, float], np.ndarray] = field(default_factory=dict, repr=False)
 
     @staticmethod
     def kept(share: float) -> bool:
@@ -116,7 +117,12 @@ class Worlds:
     def _kernel(self, name: str, share: float) -> np.ndarray | None:
         if np.isinf(share):
             return np.eye(len(self.levels[name]))
-        return kernel_of(self.mechanism(name, share), self.levels[name], 0.0, name).table if self.kept(share) else None
+        if not self.kept(share):
+            return None
+        if (name, share) not in self.kernels:
+            made = kernel_of(self.mechanism(name, share), self.levels[name], 0.0, name)
+            self.kernels[name, share] = made.table
+        return self.kernels[name, share]
 
 
 def read_worlds(

@@ -4,7 +4,7 @@ Of the variables that could be released, those d-separated from the private one 
 out raw; the others must pass a mechanism, together at ε. That set is the least one and unique: d-separation composes,
 so whether a variable may stay raw does not depend on what else is released. How to split ε among them is chosen for a
 utility: what the release says about another variable under the model. Beside it stand noise on everything at the same
-ε, no privacy at all, and simply dropping what would need noise, which at small ε is as good.
+claim, no privacy at all, and simply dropping what would need noise, which at small ε is as good.
 
 >>> import pyro, pyro.distributions as dist, pcm
 >>> def clinic():
@@ -15,7 +15,7 @@ utility: what the release says about another variable under the model. Beside it
 >>> targeted(pcm.SCM(clinic), private="hiv", candidates=["site", "drug"], utility="stay", epsilon=1.0)
 Obfuscation of hiv at ε = 1: noise on drug (drug ← hiv), ε 1; raw site
   targeted       information about stay 0.1013
-  uniform        information about stay 0.0089
+  uniform        information about stay 0.0324
   drop           information about stay 0.0839
   no privacy     information about stay 0.1758
 
@@ -88,8 +88,10 @@ class Obfuscation:
     def to_dataframe(self) -> pd.DataFrame:
         """The budget–utility curve: a row an ε and strategy.
 
-        Columns: ``epsilon``, ``strategy``, the measure's name, ``unconditional`` and ``graph_conditional`` (ε of the
-        claims), ``leak`` (the model-conditional ε, no guarantee).
+        Strategies: ``targeted``; ``uniform``, noise of one ε on every candidate, the claim being the same; ``drop``,
+        the variables that would need noise left out; ``no privacy``. Columns: ``epsilon``, ``strategy``, the measure's
+        name, ``unconditional`` and ``graph_conditional`` (ε of the claims), ``leak`` (the model-conditional ε, no
+        guarantee).
         """
         return self._curve.copy()
 
@@ -118,7 +120,8 @@ class Obfuscation:
         return curve_picture(self)
 
     def _title(self) -> str:
-        noised = "; ".join(f"{n} ({trail}), ε {self.split[n]:.3g}" for n, trail in self.noised.items())
+        shares = {name: f"ε {share:.3g}" if name in self.releases else "drop it" for name, share in self.split.items()}
+        noised = "; ".join(f"{name} ({trail}), {shares[name]}" for name, trail in self.noised.items())
         knows = f", known to the adversary: {listed(self.adversary)}" if self.adversary else ""
         return (
             f"Obfuscation of {listed(self.private)} at ε = {self.epsilon:g}{knows}: "
@@ -237,10 +240,10 @@ def _rows(
 ) -> list[dict[str, Any]]:
     every = (*free, *noised)
     raw = dict.fromkeys(free, np.inf)
-    shared = budget / len(every)
+    shared = budget / (len(noised) or len(every))  # the same claim about the private variable
     plans = {
         TARGETED: ({**raw, **split}, sum(split.values())),
-        UNIFORM: (dict.fromkeys(every, shared), shared * len(noised)),
+        UNIFORM: (dict.fromkeys(every, shared), budget if noised else 0.0),
         DROP: (raw, 0.0),
         NONE: (dict.fromkeys(every, np.inf), np.inf if noised else 0.0),
     }

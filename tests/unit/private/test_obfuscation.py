@@ -60,7 +60,7 @@ def test_the_least_set_and_the_four_strategies_by_hand():
     values = found.at()["information"]
     grid = [information(law((1.0, keep(share), keep(1 - share)))) for share in np.linspace(0, 1, 2_001)]
     assert values["targeted"] == pytest.approx(max(grid), abs=1e-7)
-    assert values["uniform"] == pytest.approx(information(law((keep(1 / 3),) * 3)), abs=1e-9)
+    assert values["uniform"] == pytest.approx(information(law((keep(1 / 2),) * 3)), abs=1e-9)
     assert values["drop"] == pytest.approx(information(law((1.0, 0.5, 0.5))), abs=1e-9)
     raw = np.clip(law((1.0, 1.0, 1.0)), 1e-300, None)
     assert values["no privacy"] == pytest.approx(information(raw), abs=1e-9)
@@ -77,6 +77,7 @@ def test_what_it_chooses_is_what_the_claims_say():
     assert row["graph_conditional"] == pytest.approx(2.0)
     assert row["unconditional"] == np.inf
     assert row["leak"] == pytest.approx(claims.model_conditional.epsilon, abs=1e-9)
+    assert found.at().loc["uniform", ["unconditional", "graph_conditional"]].tolist() == [3.0, 2.0]
     assert found.at().loc["drop", "leak"] == pytest.approx(0.0, abs=1e-12)
 
 
@@ -85,7 +86,9 @@ def test_small_budgets_tie_with_dropping_and_the_baseline_is_always_printed():
     gains = [found.gain(epsilon) for epsilon in (0.25, 0.5, 1.0, 2.0, 8.0)]
     assert gains == sorted(gains)
     assert gains[0] < 0.05 * found.at()["information"]["drop"]
-    assert "drop " in repr(found)
+    assert "\n  drop " in repr(found)
+    assert "test (test ← hiv), drop it" in repr(found)
+    assert "test" not in found.releases
     assert "drop" in found._repr_html_()
     assert set(found.to_dataframe()["strategy"]) == {"targeted", "uniform", "drop", "no privacy"}
 

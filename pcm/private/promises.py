@@ -37,6 +37,7 @@ import numpy as np
 import pandas as pd
 
 from pcm.errors import ArgumentError, ClaimError, QueryError, UnknownNameError, listed
+from pcm.graph import descendants
 from pcm.private.claim import Claim
 from pcm.private.kernels import composed, cost_words, is_mechanism
 from pcm.private.model_leak import model_leak
@@ -126,7 +127,8 @@ def claims(
     scm : SCM
         Fitted or not; for the graph-conditional claim alone its graph matters.
     releases : dict of variable to mechanism, ``"raw"``, or a ``Release``
-        Everything of a unit that is published. A list where a variable passes several mechanisms.
+        Everything of a unit that is published. A list where a variable passes several mechanisms. A site of the program
+        that is private noise (:func:`pcm.private.observe`) is ``"raw"`` and costs what its mechanism costs.
     private : str or list of str
         What must stay hidden.
     adversary : str or list of str
@@ -182,12 +184,15 @@ def claims(
             f"the adversary knows '{both[0]}', which is private: nothing is left to protect.", name=both[0]
         )
     made = read_releases(releases, program)
-    if graph is not None:
-        check_graph(graph, program)
+    # answers of a mechanism that the program itself contains are released as they are, and cost what it costs
+    inside = _noised_inside(scm._model, releases)
+    made |= inside
+    claimed = program if graph is None else _with_noise(graph, program, scm._model)
+    check_graph(claimed, program)
     return Claims(
         _unconditional(made, delta),
-        _graph_conditional(program if graph is None else graph, made, secrets, known, delta),
-        _model_conditional(scm, made, secrets, known, delta, draws, seed),
+        _graph_conditional(claimed, made, secrets, known, delta, tuple(inside)),
+        _model_conditional(scm, {**made, **dict.fromkeys(inside, ())}, secrets, known, delta, draws, seed),
         private=secrets,
         adversary=known,
         releases=made,
@@ -271,6 +276,7 @@ def _graph_conditional(
     private: tuple[str, ...],
     known: tuple[str, ...],
     delta: float,
+    inside: tuple[str, ...],
 ) -> Claim:
     trails = open_trails(graph, private, releases, known)
     leaking = [name for name in trails if not releases[name]]
@@ -293,6 +299,11 @@ def _graph_conditional(
             for name in leaking
         ]
         return Claim("graph-conditional", np.inf, 0.0, assumptions=assumptions, refused="; ".join(reasons))
+    below = [(name, k) for name in inside if name in trails for k in known if k in descendants(graph, name)]
+    if below:
+        (name, k), *_ = below
+        reason = f"the adversary knows {k}, which depends on the noise of {name}: noise is no longer independent of it"
+        return Claim("graph-conditional", np.inf, 0.0, assumptions=assumptions, refused=reason)
     epsilon, spent = composed([mechanism for name in trails for mechanism in releases[name]], delta)
     words = [f"{name} ({trail}) costs {cost_words(releases[name], delta)}" for name, trail in trails.items()]
     if free:
@@ -332,6 +343,26 @@ def _model_conditional(
         draws=found.epsilon if fitted else None,
         interventional=interventional,
     )
+
+
+def _noised_inside(model: Any, releases: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
+    """Released sites that are private noise in the program, each with its mechanism."""
+    found = {}
+    for name, given in releases.items():
+        mechanism = model.structure.sites[name].mechanism
+        if mechanism is None or name in model.interventions:
+            continue
+        if (isinstance(given, str) and given == RAW) or getattr(given, "mechanism", None) == mechanism:
+            found[name] = (mechanism,)
+    return found
+
+
+def _with_noise(graph: nx.DiGraph, program: nx.DiGraph, model: Any) -> nx.DiGraph:
+    """The claimed graph with the program's noisy children, which a claim need not name."""
+    noisy = [name for name in program if name not in graph and model.structure.sites[name].mechanism is not None]
+    made = nx.DiGraph(graph)
+    made.add_edges_from((parent, name) for name in noisy for parent in program.predecessors(name))
+    return made
 
 
 def _figure(value: float) -> str:

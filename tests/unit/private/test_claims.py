@@ -166,6 +166,31 @@ def test_what_cannot_be_enumerated_says_so():
     assert found.graph_conditional.epsilon == 1.0
 
 
+def noisy_survey():
+    smoker = pyro.sample("smoker", dist.Bernoulli(0.3))
+    reported = private.observe("reported", smoker, response(1.0))
+    pyro.sample("called", dist.Bernoulli(0.2 + 0.6 * reported))
+
+
+def test_noise_that_the_program_contains_costs_what_its_mechanism_costs():
+    scm = pcm.SCM(noisy_survey)
+    found = private.claims(scm, {"reported": "raw"}, private="smoker")
+    assert [claim.epsilon for claim in found] == pytest.approx([1.0, 1.0, 1.0])
+    outside = private.claims(scm, {"smoker": response(1.0)}, private="smoker")
+    assert outside.model_conditional.epsilon == pytest.approx(found.model_conditional.epsilon)
+    made = private.Release([1, 0], response(1.0), name="reported")
+    assert private.claims(scm, {"reported": made}, private="smoker").unconditional.epsilon == 1.0
+    # a graph of the causes alone will do
+    causes = nx.DiGraph([("smoker", "called")])
+    with pytest.raises(ClaimError, match="reported → called"):
+        private.claims(scm, {"reported": "raw"}, private="smoker", graph=causes)
+    # what depends on the noise is raw, and knowing it spoils the noise
+    assert private.claims(scm, {"called": "raw"}, private="smoker").graph_conditional.epsilon == np.inf
+    spoilt = private.claims(scm, {"reported": "raw"}, private="smoker", adversary="called")
+    assert "depends on the noise of reported" in spoilt.graph_conditional.refused
+    assert private.claims(scm.do(reported=1), {"reported": "raw"}, private="smoker").graph_conditional.epsilon == 0.0
+
+
 # -- against brute force -----------------------------------------------------------------------------------------------
 
 

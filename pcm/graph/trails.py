@@ -48,7 +48,7 @@ def open_trail(graph: nx.DiGraph, x: Hashable, y: Hashable, given: Iterable[Hash
     opened = ancestors(graph, known, include_self=True) if known else set()
     start = (x, False)  # a node, and whether it was entered along an arrow that points into it
     before: dict[Any, Any] = {start: None}
-    queue = deque([start])
+    queue: deque[Any] = deque([start])
     while queue:
         state = queue.popleft()
         node, into = state

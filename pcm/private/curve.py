@@ -19,14 +19,14 @@ from pcm.errors import ArgumentError, QueryError
 from pcm.private.enumeration import check_finite_model, eliminate, factors_of
 from pcm.private.kernels import kernel_of
 from pcm.private.leakage import leak_between
-from pcm.private.randomized_response import RandomizedResponse
+from pcm.private.randomized_response import MOST, RandomizedResponse
 from pcm.query.model import Model
 
 __all__ = ["DROP", "MEASURES", "NONE", "TARGETED", "UNIFORM", "Measure", "Worlds", "best_split", "read_worlds"]
 
 TARGETED, UNIFORM, DROP, NONE = "targeted", "uniform", "drop", "no privacy"
 
-_LEAST, _MOST = 1e-3, 30.0  # an ε below is a dropped variable, above a raw one to within 1e-13
+_LEAST = 1e-3  # a smaller ε is a dropped variable
 _POINTS, _ROUNDS = 300, 24
 
 
@@ -89,7 +89,7 @@ class Worlds:
         ArgumentError
             A ``mechanism=`` that makes one of a larger loss.
         """
-        made = self.make(name, min(epsilon, _MOST), self.levels[name])
+        made = self.make(name, epsilon, self.levels[name])
         if not float(made.epsilon) <= epsilon * (1 + 1e-9):
             raise ArgumentError(f"mechanism=: {made!r} has ε = {made.epsilon}, where '{name}' was given {epsilon:g}.")
         return made
@@ -212,4 +212,4 @@ def _simplex(count: int, steps: int) -> Iterator[tuple[float, ...]]:
 
 
 def _response(name: str, epsilon: float, values: tuple[Any, ...]) -> Any:
-    return RandomizedResponse(epsilon=epsilon, categories=list(values))
+    return RandomizedResponse(epsilon=min(epsilon, MOST), categories=list(values))

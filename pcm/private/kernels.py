@@ -102,7 +102,8 @@ def epsilon_of_rho(rho: float, delta: float) -> float:
         order = 1 + over
         return order * rho - np.log(order * delta) / over + np.log(over / order)
 
-    return max(float(minimize_scalar(at, bounds=(-10, 20), method="bounded", options={"xatol": 1e-9}).fun), 0.0)
+    best: Any = minimize_scalar(at, bounds=(-10, 20), method="bounded", options={"xatol": 1e-9})
+    return max(float(best.fun), 0.0)
 
 
 def cost_words(mechanisms: Sequence[Any], delta: float) -> str:
@@ -187,9 +188,7 @@ def _integers(law: Any, inputs: np.ndarray, low: float, high: float) -> np.ndarr
     table = law.log_prob(outputs.expand(len(inputs), -1)).exp().numpy()
     table = table / table.sum(-1, keepdims=True)
     places = np.unique(outputs.numpy().clip(low, high), return_inverse=True)[1]  # answers beyond the ends are the ends
-    merged = np.zeros((len(inputs), int(places.max()) + 1))
-    np.add.at(merged, (slice(None), places), table)
-    return merged
+    return np.stack([np.bincount(places, weights=row) for row in table])
 
 
 def _thinned(law: Any, inputs: np.ndarray, low: float, high: float) -> np.ndarray:

@@ -105,4 +105,5 @@ def epsilon_of_mu(mu: float, delta: float) -> float:
     if excess(0.0) <= 0:
         return 0.0
     high = mu * mu / 2 + mu * float(-ndtri(delta))  # there Φ(μ/2 − ε/μ) alone is δ
-    return float(brentq(excess, 0.0, max(high, 1e-12), xtol=1e-12))
+    found: Any = brentq(excess, 0.0, max(high, 1e-12), xtol=1e-12)
+    return float(found)

@@ -106,7 +106,8 @@ class Obfuscation:
     def gain(self, epsilon: float | None = None) -> float:
         """How much better targeted noise is than dropping the variables, by the measure; at least 0."""
         values = self.at(epsilon)[self.measure]
-        return float(MEASURES[self.measure].sign * (values[TARGETED] - values[DROP]))
+        noised, dropped = values.loc[[TARGETED, DROP]].to_numpy(float)
+        return float(MEASURES[self.measure].sign * (noised - dropped))
 
     def plot(self) -> Chart:
         """Utility against ε for the four strategies.

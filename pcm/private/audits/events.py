@@ -50,14 +50,17 @@ class Event:
 
 @dataclass(frozen=True)
 class Count:
-    """The event that was chosen and how often it came: ``hits`` under one input, ``others`` under the other."""
+    """The event that was chosen and how often it came: ``hits`` under one input, ``others`` under the other.
+
+    ``reach`` is the bound that an event would have had that came always under one input and never under the other.
+    """
 
     words: str
     hits: int
     others: int
     trials: int
     bound: float
-    swapped: bool
+    reach: float
 
 
 Events = Callable[[np.ndarray, np.ndarray], Iterator[Event]]
@@ -69,7 +72,7 @@ def threshold_events(x: np.ndarray, other: np.ndarray) -> Iterator[Event]:
     values = np.unique(np.concatenate([x, other]))
     if np.issubdtype(values.dtype, np.number):
         yield Event(lambda o: o, lambda t: f"output ≥ {t:.4g}")
-        yield Event(lambda o: -o, lambda t: f"output ≤ {-t:.4g}")
+        yield Event(lambda o: -o, lambda t: f"output ≤ {0.0 - t:.4g}")
     if len(values) <= _FEW:
         # the ratios are learnt on draws that do not choose among them
         share = [np.bincount(np.searchsorted(values, draws[::2]), minlength=len(values)) + 0.5 for draws in (x, other)]
@@ -128,4 +131,5 @@ def best_count(
     hits = int((event.score(first[half:]) >= threshold).sum())
     others = int((event.score(second[half:]) >= threshold).sum())
     found = float(bound(hits, others, trials, confidence=confidence, **options))
-    return Count(event.words(threshold), hits, others, trials, found, bool(swapped))
+    reach = float(bound(trials, 0, trials, confidence=confidence, **options))
+    return Count(event.words(threshold), hits, others, trials, found, reach)

@@ -92,6 +92,7 @@ def audit_floating_point(
         confidence=confidence,
         delta=read.delta,
         claimed=read.claimed,
+        reach=count.reach,
         found=f"{count.words}: {count.hits:,} against {count.others:,} of {count.trials:,} held-out draws",
         counts={"hits": count.hits, "others": count.others, "trials": count.trials},
     )

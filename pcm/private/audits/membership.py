@@ -66,8 +66,9 @@ class Membership:
 
     def gain(self, nonmembers: str = "in-distribution") -> float:
         """How much less AUC the attack has on the predictor than on the control: what is left beside capacity."""
-        rows = self.table[self.table["nonmembers"] == nonmembers].set_index("predictor")["auc"]
-        if rows.empty:
+        chosen = self.table[self.table["nonmembers"] == nonmembers]
+        rows = dict(zip(chosen["predictor"], chosen["auc"], strict=True))
+        if not rows:
             raise ArgumentError(f"nonmembers={nonmembers!r}; there are {listed(self.table['nonmembers'].unique())}.")
         return float(rows["control"] - rows["predictor"])
 
@@ -189,7 +190,7 @@ def _loss(fitted: Any, inputs: pd.DataFrame, labels: pd.Series) -> np.ndarray:
     return -np.log(np.maximum(probability[np.arange(len(place)), place], 1e-300))
 
 
-def _measures(members: np.ndarray, others: np.ndarray, confidence: float, seed: int) -> dict[str, float]:
+def _measures(members: np.ndarray, others: np.ndarray, confidence: float, seed: int) -> dict[str, Any]:
     """AUC with DeLong's limits, advantage with Clopper–Pearson's, true positives at 1 % of false ones."""
     m, n = len(members), len(others)
     joint = rankdata(np.concatenate([members, others]))

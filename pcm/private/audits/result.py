@@ -35,6 +35,9 @@ class Audit:
         The promise that was audited.
     mu, claimed_mu : float or None
         The same of Gaussian differential privacy, where the audit went by it.
+    reach : float or None
+        The largest bound (on μ, where the audit went by it) that so many draws could give: a promise beyond it cannot
+        be refuted by them.
     found : str
         What the bound rests on, in words.
     counts : dict
@@ -47,6 +50,7 @@ class Audit:
     claimed: float | None = None
     mu: float | None = None
     claimed_mu: float | None = None
+    reach: float | None = None
     found: str = ""
     counts: dict[str, Any] = field(default_factory=dict)
 
@@ -88,6 +92,8 @@ class Audit:
         if promise is not None:
             text += f", claimed {'μ = ' if self.mu is not None else ''}{promise:.4g}: "
             text += "REFUTED" if self.flagged else "not refuted"
+            if self.reach is not None and promise >= self.reach:
+                text += f" (so many draws can refute {self.reach:.4g} at most)"
         return text
 
     def __repr__(self) -> str:

@@ -76,6 +76,16 @@ def test_gaussian_noise_by_mu(mu):
     assert half.flagged
 
 
+def test_what_so_few_draws_cannot_show_is_said():
+    """1,000 draws, 500 held out: at 95 % no ε above log((1/40)^(1/500) / (1 − (1/40)^(1/500))) can be refuted."""
+    found = audit_mechanism(response(20.0), (0, 1), claimed=10.0, n=1_000, seed=0)
+    sure = 0.025 ** (1 / 500)
+    assert found.reach == pytest.approx(np.log(sure / (1 - sure)))
+    assert not found.flagged
+    assert f"so many draws can refute {found.reach:.4g} at most" in repr(found)
+    assert "at most" not in repr(audit_mechanism(response(1.0), (0, 1), claimed=1.0, n=1_000, seed=0))
+
+
 def test_the_bound_is_wrong_no_oftener_than_it_says():
     wrong = [
         audit_mechanism(laplace(1.0), (0.0, 1.0), n=2_000, seed=seed, confidence=0.9).epsilon > 1 for seed in range(100)

@@ -1,0 +1,197 @@
+"""The figures about private noise: counterexamples, random models, audits, attacks, what targeted noise is worth.
+
+``python -m tests.bench.private_figures [--models 10000] [--draws 200000] [--opendp]`` prints them as Markdown in about
+a minute; with ``--opendp`` the audits also draw that often from the real samplers, which takes a quarter of an hour.
+
+>>> counterexamples()[["counterexample", "interventional", "conditional"]].round(3).to_dict("list")
+{'counterexample': ['back door', 'collider'], 'interventional': [0.0, 0.0], 'conditional': [1.815, 2.197]}
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyro
+import pyro.distributions as dist
+from scipy.optimize import brentq
+
+import pcm
+from pcm import private
+from pcm.private.leakage import epsilon_of_mu
+
+__all__ = ["attacks", "audits", "counterexamples", "random_models", "worth"]
+
+EPSILONS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+DELTA = 1e-5
+"""At which Gaussian noise has these ε."""
+
+
+def counterexamples() -> pd.DataFrame:
+    """A raw release that no directed path joins to the private variable, and what it gives away."""
+
+    def backdoor() -> None:
+        z = pyro.sample("z", dist.Bernoulli(0.5))
+        pyro.sample("a", dist.Bernoulli(0.05 + 0.9 * z))
+        pyro.sample("u", dist.Bernoulli(0.1 + 0.8 * z))
+
+    def collider() -> None:
+        a = pyro.sample("a", dist.Bernoulli(0.5))
+        u = pyro.sample("u", dist.Bernoulli(0.5))
+        pyro.sample("s", dist.Bernoulli(0.1 + 0.8 * (a == u)))
+
+    rows = []
+    for name, program, known in (("back door", backdoor, []), ("collider", collider, ["s"])):
+        scm = pcm.SCM(program)
+        found = private.claims(scm, {"u": "raw"}, private="a", adversary=known)
+        alone = private.claims(scm, {"u": "raw"}, private="a")
+        rows.append(
+            {
+                "counterexample": name,
+                "interventional": alone.model_conditional.interventional,
+                "conditional": found.model_conditional.epsilon,
+                "claim": found.graph_conditional.refused,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def random_models(count: int) -> pd.DataFrame:
+    """Random graphs and laws over five bits: claims made, claims exceeded by exact enumeration."""
+    trial = _laws().trial
+    rows = []
+    for epsilon in (0.5, 1.0, 2.0):
+        claimed, leak = trial(count, epsilon, seed=int(10 * epsilon))
+        made = np.isfinite(claimed)
+        tight = made & (claimed > 0.05)
+        rows.append(
+            {
+                "ε": epsilon,
+                "models": count,
+                "claims made": int(made.sum()),
+                "violated": int((leak[made] > claimed[made] + 1e-6).sum()),
+                "largest leak / claim": float((leak[tight] / claimed[tight]).max()),
+                "refused, and leaking more than ε": float((leak[~made] > epsilon).mean()),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def audits(draws: int, *, opendp: bool = False) -> pd.DataFrame:
+    """Bound over promise at ``draws`` an input, and whether half the noise is flagged; Gaussian noise by μ."""
+    rows = []
+    for epsilon in EPSILONS:
+        mu = float(brentq(lambda mu, epsilon=epsilon: epsilon_of_mu(mu, DELTA) - epsilon, 1e-3, 10.0))
+        kinds = {
+            "RandomizedResponse": private.RandomizedResponse(epsilon=epsilon, categories=[0, 1]),
+            "Laplace": private.Laplace(epsilon=epsilon, bounds=(0, 1)),
+            "DiscreteLaplace": private.DiscreteLaplace(epsilon=epsilon, bounds=(0, 1)),
+            "Gaussian": private.Gaussian(scale=1 / mu, bounds=(0, 1)),
+        }
+        halves = {
+            "RandomizedResponse": _response(2 * epsilon),
+            "Laplace": _simulated(private.Laplace(epsilon=2 * epsilon, bounds=(0, 1))),
+            "DiscreteLaplace": _simulated(private.DiscreteLaplace(epsilon=2 * epsilon, bounds=(0, 1))),
+            "Gaussian": _simulated(private.Gaussian(scale=0.5 / mu, bounds=(0, 1))),
+        }
+        for name, mechanism in kinds.items():
+            promise: dict[str, Any] = {"mu": mu} if name == "Gaussian" else {"claimed": epsilon}
+            found = private.audit_mechanism(_simulated(mechanism), (0, 1), n=draws, seed=0, **promise)
+            half = private.audit_mechanism(halves[name], (0, 1), n=draws, seed=0, confidence=0.9999, **promise)
+            row = {"mechanism": name, "ε": epsilon, "bound / promise": found.ratio, "half scale flagged": half.flagged}
+            if opendp:
+                row["bound / promise, OpenDP"] = private.audit_mechanism(mechanism, n=draws).ratio
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def attacks(draws: int = 100_000, *, opendp: bool = False) -> pd.DataFrame:
+    """The floating-point attack on samplers of Laplace noise at ε = 1."""
+    mechanism = private.Laplace(epsilon=1.0, bounds=(0.0, 1.0))
+
+    def of_numpy(value: float, n: int, seed: int) -> np.ndarray:
+        return value + np.random.default_rng(seed).laplace(0.0, 1.0, n)
+
+    found = {
+        "numpy": private.audit_floating_point(of_numpy, (0.0, 1.0), n=draws, claimed=1.0, seed=0),
+        "torch": private.audit_floating_point(_simulated(mechanism), (0.0, 1.0), n=draws, claimed=1.0, seed=0),
+        "OpenDP": private.audit_floating_point(mechanism, n=draws if opendp else draws // 10),
+    }
+    rows = [(name, audit.epsilon, audit.flagged, audit.found) for name, audit in found.items()]
+    return pd.DataFrame(rows, columns=["sampler", "ε ≥", "flagged", "by"])
+
+
+def worth() -> pd.DataFrame:
+    """Information about the stay, in nats, of a release that hides an infection."""
+
+    def clinic() -> None:
+        hiv = pyro.sample("hiv", dist.Bernoulli(0.3))
+        site = pyro.sample("site", dist.Bernoulli(0.5))
+        drug = pyro.sample("drug", dist.Bernoulli(0.1 + 0.8 * hiv))
+        test = pyro.sample("test", dist.Bernoulli(0.2 + 0.6 * hiv))
+        pyro.sample("stay", dist.Bernoulli(0.05 + 0.3 * drug + 0.1 * test + 0.4 * site))
+
+    found = private.targeted(
+        pcm.SCM(clinic), private="hiv", candidates=["site", "drug", "test"], utility="stay", epsilon=1.0
+    )
+    return found.to_dataframe().pivot(index="epsilon", columns="strategy", values="information").reset_index()
+
+
+def _simulated(mechanism: Any) -> Callable[..., np.ndarray]:
+    def draw(value: float, n: int, seed: int) -> np.ndarray:
+        return mechanism.simulate(np.full(n, value), seed=seed).values
+
+    return draw
+
+
+def _response(epsilon: float) -> Callable[..., np.ndarray]:
+    """Randomised response at any ε, of which the mechanism refuses the largest."""
+
+    def draw(value: int, n: int, seed: int) -> np.ndarray:
+        kept = np.random.default_rng(seed).random(n) < 1 / (1 + np.exp(-epsilon))
+        return np.where(kept, value, 1 - value)
+
+    return draw
+
+
+def _laws() -> Any:
+    """The enumeration that the tests run."""
+    path = Path(__file__).parents[1] / "unit" / "private" / "test_separation.py"
+    spec = importlib.util.spec_from_file_location("test_separation", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def main() -> None:
+    """Print every table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--models", type=int, default=10_000)
+    parser.add_argument("--draws", type=int, default=200_000)
+    parser.add_argument("--opendp", action="store_true")
+    asked = parser.parse_args()
+    tables = {
+        "Counterexamples": counterexamples(),
+        "Random models": random_models(asked.models),
+        "Audits": audits(asked.draws, opendp=asked.opendp),
+        "Floating point": attacks(opendp=asked.opendp),
+        "Targeted noise": worth(),
+    }
+    for title, table in tables.items():
+        print(f"\n{title}\n\n{_markdown(table)}")
+
+
+def _markdown(table: pd.DataFrame) -> str:
+    cells = [[f"{v:.4g}" if isinstance(v, float) else str(v) for v in row] for row in table.itertuples(index=False)]
+    rows = [list(map(str, table.columns)), ["---"] * table.shape[1], *cells]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -31,7 +31,7 @@ from scipy.optimize import minimize_scalar
 from pcm.errors import ArgumentError, QueryError, listed
 from pcm.private.leakage import epsilon_of_mu
 
-__all__ = ["Kernel", "composed", "cost_words", "epsilon_of_rho", "gaussian_mu", "is_mechanism", "kernel_of"]
+__all__ = ["Kernel", "composed", "cost_words", "epsilon_of_rho", "gaussian_mu", "kernel_of"]
 
 _PURE = "max_divergence"
 _BINS, _REACH = 2_000, 12.0  # classes of a continuous output; standard deviations beyond the inputs
@@ -44,12 +44,6 @@ class Kernel:
 
     table: np.ndarray
     notes: tuple[str, ...] = ()
-
-
-def is_mechanism(value: Any) -> bool:
-    """Whether this is a mechanism: it states a loss and a law."""
-    stated = ("epsilon", "rho", "measure", "discrete")
-    return not isinstance(value, type) and all(hasattr(value, name) for name in stated)
 
 
 def gaussian_mu(mechanism: Any) -> float | None:

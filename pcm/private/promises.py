@@ -39,7 +39,8 @@ import pandas as pd
 from pcm.errors import ArgumentError, ClaimError, QueryError, UnknownNameError, listed
 from pcm.graph import descendants
 from pcm.private.claim import Claim
-from pcm.private.kernels import composed, cost_words, is_mechanism
+from pcm.private.kernels import composed, cost_words
+from pcm.private.mechanism import Mechanism
 from pcm.private.model_leak import model_leak
 from pcm.private.separation import check_graph, open_trails, openers
 from pcm.query.model import check_draws
@@ -238,7 +239,7 @@ def read_releases(releases: Any, graph: nx.DiGraph) -> dict[str, tuple[Any, ...]
             continue
         made = [getattr(one, "mechanism", one) for one in several]
         for one in made:
-            if not is_mechanism(one):
+            if not isinstance(one, Mechanism):
                 raise ArgumentError(
                     f"releases={{'{name}': …}}: {one!r} is neither a mechanism, a release of one, nor 'raw'.", name=name
                 )

@@ -156,6 +156,22 @@ def test_a_fit_gives_a_posterior_and_an_unfitted_model_a_reason():
     assert "posterior" in claim.assumptions[0]
 
 
+def test_a_model_fitted_to_a_release_knows_its_noisy_child_and_claims_need_not():
+    def program(n):
+        rate = pyro.sample("rate", dist.Beta(2.0, 2.0))
+        with pyro.plate("units", n):
+            smoker = pyro.sample("smoker", dist.Bernoulli(rate))
+            pyro.sample("cough", dist.Bernoulli(0.1 + 0.6 * smoker))
+
+    scm = pcm.SCM(program)
+    people = scm.given(rate=0.4).sample(300, seed=0)
+    made = private.Release(response(1.0).simulate(people["smoker"], seed=1).values, response(1.0), name="smoker")
+    fitted = scm.fit({"smoker": made, "cough": people["cough"]}, seed=0, progress=False)
+    assert "smoker_released" in fitted.variables
+    found = private.claims(fitted, {"smoker": made}, private="smoker", graph=nx.DiGraph(scm.graph))
+    assert [claim.epsilon for claim in found] == pytest.approx([1.0, 1.0, 1.0])
+
+
 def test_what_cannot_be_enumerated_says_so():
     def program():
         age = pyro.sample("age", dist.Normal(0.0, 1.0))

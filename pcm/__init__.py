@@ -59,6 +59,10 @@ if _TYPE_CHECKING:
     from pcm.requirement import responsive_to as responsive_to
     from pcm.scm import SCM as SCM
     from pcm.scm import load as load
+    from pcm.trust import Conflict as Conflict
+    from pcm.trust import Verdict as Verdict
+    from pcm.trust import PartialVerdict as PartialVerdict
+    from pcm.trust import check as check
 
 __all__ = [
     "SCM",
@@ -67,23 +71,27 @@ __all__ = [
     "CausalGraph",
     "CausalRegressor",
     "ClassPrediction",
+    "Conflict",
     "Counterfactual",
     "Effect",
     "FitWarning",
     "Independence",
     "PCMError",
+    "PartialVerdict",
     "Posterior",
     "Prediction",
     "Query",
     "Requirement",
     "TrainingRows",
     "Truncated",
+    "Verdict",
     "ate",
     "att",
     "attribute_privacy",
     "bounds",
     "cate",
     "cde",
+    "check",
     "counterfactual_fairness",
     "criticise",
     "demographic_parity",
@@ -145,6 +153,10 @@ _WHERE = {
     "irrelevant_to": "pcm.requirement",
     "path_specific_fairness": "pcm.requirement",
     "responsive_to": "pcm.requirement",
+    "Conflict": "pcm.trust",
+    "Verdict": "pcm.trust",
+    "PartialVerdict": "pcm.trust",
+    "check": "pcm.trust",
     "load": "pcm.scm",
     "overlap": "pcm.questions",
     "private": "pcm.private",

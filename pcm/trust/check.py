@@ -1,0 +1,322 @@
+"""Can these requirements coexist, why not, and at what price?
+
+>>> import pyro, pyro.distributions as dist, pcm
+>>> def pair():
+...     a = pyro.sample("a", dist.Normal(0.0, 1.0))
+...     x = pyro.sample("x", dist.Normal(a, 1.0))
+...     pyro.sample("y", dist.Normal(2 * a + x, 1.0))
+>>> check(pcm.SCM(pair), [pcm.counterfactual_fairness("a", outcome="y")]).price
+price: 9
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import networkx as nx
+
+from pcm.errors import ArgumentError, GraphError, UnknownNameError, listed
+from pcm.graph import CausalGraph, descendants
+from pcm.query.account import Account
+from pcm.query.accounting import parameter_words
+from pcm.requirement import Independence, Requirement
+from pcm.scm import SCM
+from pcm.trust.closed_form import ClosedForm
+from pcm.trust.conflicts import Coexistence, Conflict
+from pcm.trust.linear_law import LinearLaw, linear_law
+from pcm.trust.partial import PartialVerdict, fitted_law, members
+from pcm.trust.verdict import Verdict, figure
+from pcm.worlds import choose_seed
+
+__all__ = ["check"]
+
+LOSSES = ("squared", "log")
+
+
+def check(
+    scm_or_graph: Any,
+    requirements: Sequence[Any],
+    *,
+    inputs: Sequence[str] | None = None,
+    hidden: Sequence[str] = (),
+    loss: str = "squared",
+    data: Any = None,
+    weights: Sequence[float] | None = None,
+    simulate: bool = False,
+    units: int = 20_000,
+    draws: int = 200,
+    seed: int | None = None,
+) -> Verdict | PartialVerdict:
+    """Whether requirements can coexist on a model, why not, and at what price.
+
+    Parameters
+    ----------
+    scm_or_graph : SCM, DiGraph, or list of either
+        A graph alone gives verdicts for generic parameters, and prices only with ``data``. A list of graphs, or a
+        graph with undirected edges (``a → b`` together with ``b → a``: a CPDAG), is a class: each member is checked.
+    requirements : list of Requirement and Independence
+        All on one outcome.
+    inputs : list of str, optional
+        Variables that the predictor may read; all but the outcome and its descendants by default.
+    hidden : list of str
+        Variables that it may not read.
+    loss : {"squared", "log"}
+    data : DataFrame, optional
+        Of a graph: linear equations are fitted to it by least squares, and prices follow.
+    weights : list of float, optional
+        Of a class: how probable each member is (all the same by default).
+    simulate : bool
+        Whether to simulate where a closed form is known too.
+    units : int
+        Of a simulation.
+    draws : int
+        Of the parameters of a fitted model.
+    seed : int, optional
+
+    Returns
+    -------
+    Verdict, or PartialVerdict for a class
+
+    Raises
+    ------
+    ArgumentError, UnknownNameError, GraphError
+        Requirements on several outcomes, names or paths that are not there (the nearest are suggested), a source
+        downstream of the outcome.
+    QueryError
+        A log loss that is not defined for the outcome.
+
+    References
+    ----------
+    Binkyte et al., arXiv 2605.02640. Chiappa, "Path-specific counterfactual fairness", AAAI 2019.
+
+    Examples
+    --------
+    >>> import networkx as nx, pcm
+    >>> graph = nx.DiGraph([("a", "x"), ("x", "y"), ("a", "y")])
+    >>> fair = pcm.Requirement("a", outcome="y", admissible="a -> x -> y")
+    >>> pcm.check(graph, [fair, pcm.responsive_to("a", outcome="y")]).kinds
+    ('contradiction',)
+    """
+    asked = _requirements(requirements)
+    if loss not in LOSSES:
+        raise ArgumentError(f"loss={loss!r} is none of {listed(LOSSES)}.")
+    options = {
+        "inputs": inputs,
+        "hidden": hidden,
+        "loss": loss,
+        "simulate": simulate,
+        "units": units,
+        "draws": draws,
+        "seed": choose_seed(seed),
+    }
+    class_of = members(scm_or_graph)
+    if class_of is not None:
+        found = _class_members(class_of, asked)
+        verdicts = [_check_one(member, kept, data, **options) for member, kept in found]
+        return PartialVerdict(verdicts, weights)
+    return _check_one(scm_or_graph, asked, data, **options)
+
+
+def _check_one(
+    model: Any,
+    asked: tuple[Any, ...],
+    data: Any,
+    *,
+    inputs: Sequence[str] | None,
+    hidden: Sequence[str],
+    loss: str,
+    simulate: bool,
+    units: int,
+    draws: int,
+    seed: int,
+) -> Verdict:
+    scm = model if isinstance(model, SCM) else None
+    graph = CausalGraph(model.graph if scm is not None else model).without_inert()
+    outcome = next(r.outcome for r in asked if r.outcome is not None)
+    for r in asked:
+        r.check(graph)
+    reads = _inputs(graph, outcome, inputs, hidden)
+    law: LinearLaw | str = "no law is given"
+    if scm is not None:
+        law = linear_law(scm, draws=draws, seed=seed)
+        if isinstance(law, LinearLaw):
+            odd = _not_conditional(law, reads)
+            law = odd or law
+    elif data is not None:
+        law = fitted_law(graph, data)
+    closed = isinstance(law, LinearLaw) and not (simulate and scm is not None)
+    looked_at = Coexistence(graph, asked, outcome, reads, law.averaged() if isinstance(law, LinearLaw) else None)
+    shared: dict[str, Any] = {
+        "graph": graph,
+        "requirements": asked,
+        "outcome": outcome,
+        "inputs": reads,
+        "core": tuple(asked[i] for i in looked_at.core),
+        "feasible": looked_at.feasible,
+        "loss": loss,
+    }
+    apart = any(isinstance(r, Independence) for r in asked)
+    if not closed and (scm is None or apart):
+        return Verdict(**shared, conflicts=looked_at.conflicts, how=_how_on_graph(scm, apart))
+    numbers: Any
+    if closed:
+        assert isinstance(law, LinearLaw)
+        account = _account(scm, law.draws, "closed form on linear equations")
+        numbers = ClosedForm(graph, law, asked, outcome, reads, loss, account)
+        how = "closed form" if law.draws == 1 else f"closed form, {law.draws} posterior draws"
+    else:
+        from pcm.trust.simulation import Simulation
+
+        assert scm is not None
+        reason = f"simulated, because {law}" if isinstance(law, str) else "simulated as asked"
+        account = _account(scm, 1, reason)
+        numbers = Simulation(scm, graph, asked, outcome, reads, loss, units, seed, account)
+        how = f"simulation, {units} units"
+    # two requirements that pin different effects leave nothing to deliver, and so no price
+    lost, met = looked_at.lost, looked_at.feasible
+    return Verdict(
+        **shared,
+        conflicts=[*looked_at.conflicts, *([] if looked_at.lost else _priced(numbers, looked_at.feasible, asked))],
+        how=how,
+        rows=numbers.rows,
+        delivered=numbers.delivered,
+        price=None if lost else numbers.price,
+        price_minimum=numbers.price_minimum if met else None,
+        shadow_prices=numbers.shadow_prices if met else {},
+        gaps={} if lost else numbers.gaps,
+        laundering_gap=None if lost else numbers.laundering_gap,
+        account=account,
+    )
+
+
+# -- private ---------------------------------------------------------------------------------------------------------
+
+
+def _priced(numbers: Any, feasible: bool, asked: tuple[Any, ...]) -> list[Conflict]:
+    """Soft or free, from the price and the residual gaps."""
+    found = []
+    for name, gap in numbers.gaps.items():
+        slack = min(r.tolerance for r in numbers.pinning if name in r.variables)
+        noise = 3 * (gap.standard_error or 0.0) + 1e-9
+        if abs(gap.mean) > slack + noise:
+            core = tuple(r for r in numbers.pinning if name in r.variables)
+            said = f"tolerance {slack:g}" if slack else "no tolerance"
+            found.append(
+                Conflict("soft", core, f"residual gap of {name}: {figure(gap)} beyond the pinned effect ({said})")
+            )
+    if not feasible:
+        return found
+    price = numbers.price
+    if price.mean > 1e-9 + 3 * (price.standard_error or 0.0):
+        found.append(Conflict("soft", asked, f"attainable at a price of {figure(price)}"))
+    elif not found:
+        found.append(Conflict("free", asked, "the best predictor meets the requirements as it is"))
+    return found
+
+
+def _how_on_graph(scm: SCM | None, apart: bool) -> str:
+    known = "from the graph, for generic parameters"
+    return f"{known}; an independence has no price but on linear equations" if scm is not None and apart else known
+
+
+def _requirements(given: Any) -> tuple[Any, ...]:
+    if isinstance(given, Requirement | Independence):
+        given = [given]
+    if isinstance(given, str) or not isinstance(given, Sequence) or not given:
+        raise ArgumentError(f"check needs a list of requirements; found {given!r}.")
+    for r in given:
+        if not isinstance(r, Requirement | Independence):
+            raise ArgumentError(f"{r!r} is no requirement: use pcm.Requirement or pcm.Independence.")
+    outcomes = list(dict.fromkeys(r.outcome for r in given if r.outcome is not None))
+    if len(outcomes) != 1:
+        found = listed(outcomes) if outcomes else "none names one"
+        raise ArgumentError(f"the requirements of a check are on one outcome; found {found}.", outcomes=outcomes)
+    return tuple(given)
+
+
+def _inputs(graph: nx.DiGraph, outcome: str, inputs: Any, hidden: Any) -> tuple[str, ...]:
+    for role, given in (("inputs", inputs), ("hidden", hidden)):
+        if isinstance(given, str):
+            raise ArgumentError(f"{role}={given!r}: a list of names is needed.")
+        for name in given or ():
+            if name not in graph:
+                raise UnknownNameError(name, known=list(graph))
+    if inputs is None:
+        below = descendants(graph, outcome, include_self=True)
+        return tuple(n for n in graph if n not in below and n not in hidden)
+    if outcome in inputs:
+        raise ArgumentError(f"the outcome '{outcome}' is among the inputs; a predictor of it may not read it.")
+    both = [n for n in inputs if n in hidden]
+    if both:
+        raise ArgumentError(f"{listed(both)} is named in inputs= and in hidden=; keep one.")
+    return tuple(dict.fromkeys(inputs))
+
+
+def _not_conditional(law: LinearLaw, inputs: Sequence[str]) -> str | None:
+    """Why conditional means are not linear, if so: noise that is not Gaussian and not that of an observed root."""
+    fine = law.gaussian | (law.roots() & set(inputs))
+    odd = [n for n in law.names if n not in fine]
+    # nothing is inferred where every variable but one is read: its own noise may be of any kind
+    whole = set(law.names) - set(inputs)
+    if odd and len(whole) > 1:
+        return f"the noise of {listed(odd)} is not Gaussian, and inputs are missing"
+    return None
+
+
+def _class_members(class_of: list[Any], asked: tuple[Any, ...]) -> list[tuple[Any, tuple[Any, ...]]]:
+    """Members with the requirements that make sense there; raise where one makes sense in none."""
+    found, failures = [], {}
+    for member in class_of:
+        graph = member.graph if isinstance(member, SCM) else member
+        kept = []
+        for r in asked:
+            try:
+                r.check(graph)
+                kept.append(r)
+            except GraphError as error:
+                failures.setdefault(r, []).append(error)
+                if isinstance(r, Requirement):
+                    kept.append(_in_graph(r, graph))
+        found.append((member, tuple(k for k in kept if k is not None)))
+    for errors in failures.values():
+        if len(errors) == len(class_of):
+            raise errors[0]
+    return found
+
+
+def _in_graph(r: Requirement, graph: nx.DiGraph) -> Requirement | None:
+    """A requirement with only the paths that this member of a class has; None where no change reaches the outcome."""
+    assert r.outcome is not None
+    if set(r.variables) & descendants(graph, r.outcome):
+        return None
+    patterns = [" -> ".join(p) for p in r.admissible.patterns if _there(r, " -> ".join(p), graph)]
+    edges = [e for e in r.admissible.edges if _there(r, [e], graph)]
+    return Requirement(
+        r.source,
+        outcome=r.outcome,
+        admissible=[*patterns, *edges] or "none",
+        reference=r.references or "independent",
+        tolerance=r.tolerance,
+        role=r.role,
+    )
+
+
+def _there(r: Requirement, item: Any, graph: nx.DiGraph) -> bool:
+    try:
+        Requirement(r.source, outcome=r.outcome, admissible=item).check(graph)
+    except GraphError:
+        return False
+    return True
+
+
+def _account(scm: SCM | None, lanes: int, note: str) -> Account:
+    words, khat, ess = parameter_words(scm._model, lanes) if scm is not None else ("least squares", None, None)
+    return Account(
+        rung=3,
+        identification="model-dependent: the target rests on the program's structural equations",
+        parameters=words,
+        khat=khat,
+        ess=ess,
+        notes=(note,),
+    )

@@ -1,0 +1,331 @@
+"""A check by simulation, where the equations are not linear: the same table, with Monte-Carlo standard errors.
+
+Given the inputs, squared error splits into what no predictor can avoid and ``(E[Y | x] − f(x))²``, so that a price is
+averaged with little noise; log loss (binary outcomes) splits into entropy and divergence. Baselines and the
+observational optimum are cubic regressions; the matched predictor has the least risk among ``E[Y | x]`` plus a
+polynomial whose mean, with each source set to each of a few values, is that of the target.
+
+>>> import pyro, pyro.distributions as dist, pcm
+>>> def curved():
+...     a = pyro.sample("a", dist.Normal(0.0, 1.0))
+...     x = pyro.sample("x", dist.Normal(a, 1.0))
+...     pyro.sample("y", dist.Normal(x * a, 1.0))
+>>> found = pcm.check(pcm.SCM(curved), [pcm.Requirement("a", outcome="y", admissible="a -> x -> y")], seed=0)
+>>> abs(float(found.price) - 4) < 4 * found.price.standard_error, abs(float(found.price_minimum) - 3) < 0.3
+(True, True)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from itertools import combinations_with_replacement
+from typing import Any
+
+import networkx as nx
+import numpy as np
+
+from pcm.errors import QueryError, listed
+from pcm.graph import descendants, parents
+from pcm.query.account import Account
+from pcm.query.effect import Effect
+from pcm.requirement import Requirement, target_plan
+from pcm.scm import SCM
+from pcm.trust.programme import least_risk
+from pcm.trust.references import reference_points, reference_samples
+from pcm.trust.replays import Columns, Posterior, Replays
+from pcm.trust.verdict import Row
+
+__all__ = ["Simulation"]
+
+#: Units over which effects are averaged, and rows (units × draws) where the inputs leave something open.
+_FEW, _ROWS = 2_000, 64_000
+_SOURCE_VALUES = 5
+
+Predictor = Callable[[Columns], np.ndarray]
+
+
+class Simulation:
+    """Numbers of a check by simulation; parameters of a fitted model are at their posterior mean.
+
+    Parameters
+    ----------
+    scm : SCM
+    graph : DiGraph
+    requirements : sequence of Requirement
+    outcome : str
+    inputs : sequence of str
+    loss : "squared" or "log"
+    units : int
+    seed : int
+    account : Account
+    """
+
+    def __init__(
+        self,
+        scm: SCM,
+        graph: nx.DiGraph,
+        requirements: Sequence[Any],
+        outcome: str,
+        inputs: Sequence[str],
+        loss: str,
+        units: int,
+        seed: int,
+        account: Account,
+    ) -> None:
+        self.graph, self.outcome, self.inputs, self.loss = graph, outcome, tuple(inputs), loss
+        self.pinning = tuple(r for r in requirements if isinstance(r, Requirement) and r.variables)
+        self.seed, self.account = seed, account
+        model, below = scm._model, set(inputs) & descendants(graph, outcome)
+        if below:
+            raise QueryError(f"{listed(below)} lies below '{outcome}': a simulated check reads what comes before it.")
+        if loss == "log" and model.structure.sites[outcome].cardinality != 2:
+            raise QueryError(f"log loss needs a binary outcome where equations are not linear; '{outcome}' is not.")
+        for name in (outcome, *inputs):
+            if not model.structure.sites[name].scalar:
+                raise QueryError(f"'{name}' has several values a unit; a check takes scalar variables.")
+        if model.posterior is not None and model.free:
+            scm = scm.given({name: np.asarray(model.posterior[name]).mean(0) for name in model.free})
+        self.scm, self.sites = scm, model.structure.sites
+        self.joint = self._replays(self.pinning)
+        self.sources = self.joint.plan.sources
+        self.units = units if self.joint.draws == 1 else min(units, _ROWS // self.joint.draws)
+        self.sampled = self.joint.sample(self.units)
+        few = min(self.units, _FEW if self.joint.draws == 1 else _ROWS // (4 * self.joint.draws))
+        self.read = {name: self.sampled[name] for name in self.inputs}
+        self.few = {name: value[:few] for name, value in self.sampled.items()}
+        self._arms: dict[tuple[str, float], Columns] = {}
+
+    def _replays(self, pinning: Sequence[Requirement]) -> Replays:
+        return Replays(self.scm, target_plan(self.graph, pinning, self.outcome), self.inputs, seed=self.seed)
+
+    def _references(self, replays: Replays) -> tuple[Columns, np.ndarray]:
+        samples = reference_samples(replays.plan.requirements, self.sampled, replays.plan.referred, self.seed)
+        return reference_points(samples, {n: self.sites[n].discrete for n in samples}, self.seed)
+
+    # -- predictors ----------------------------------------------------------------------------------------------------
+
+    @property
+    def label(self) -> str:
+        """Name of the requirements as a whole."""
+        return self.pinning[0].label if len(self.pinning) == 1 else "together"
+
+    @property
+    def delivered(self) -> str:
+        """Name of the delivered predictor's row."""
+        return f"{self.label}, faithful"
+
+    def _posterior(self, replays: Replays, read: Columns) -> Posterior:
+        return replays.posterior(read, *self._references(replays))
+
+    @cached_property
+    def known(self) -> Posterior:
+        """The joint target and the outcome given the inputs."""
+        return self._posterior(self.joint, self.read)
+
+    @cached_property
+    def best(self) -> np.ndarray:
+        """``E[Y | inputs]``, ``(unit,)``."""
+        return self.known.outcome.mean(0)
+
+    def _faithful(self, pinning: Sequence[Requirement]) -> Predictor:
+        replays = self._replays(pinning)
+        return lambda read: self._posterior(replays, read).target.mean(0)
+
+    def _bayes(self, read: Columns) -> np.ndarray:
+        return self._posterior(self._replays(()), read).outcome.mean(0)
+
+    def _regression(self, features: Callable[[Columns], np.ndarray]) -> Predictor:
+        """Cubic regression of the outcome's conditional mean on features ``(feature, unit)``."""
+        made = features(self.read)
+        if not len(made):
+            return lambda read: np.full(len(next(iter(read.values()))), self.best.mean())
+        centre, spread = made.mean(1, keepdims=True), made.std(1, keepdims=True)
+        spread[spread == 0] = 1.0
+        degree = 3 if len(made) <= 8 else 2
+        weights, *_ = np.linalg.lstsq(_monomials((made - centre) / spread, degree).T, self.best, rcond=1e-9)
+        return lambda read: weights @ _monomials((features(read) - centre) / spread, degree)
+
+    def _on(self, names: Sequence[str]) -> Predictor:
+        return self._regression(lambda read: np.array([read[n] for n in names]))
+
+    def _corrected(self, pinning: Sequence[Requirement]) -> Predictor:
+        """The observational optimum: what the outcome may read, each parent's copy averaged over references."""
+        replays = self._replays(pinning)
+        feeds = replays.plan.inputs
+        plain = [n for n, feed in feeds.items() if isinstance(feed, str) and n in self.inputs]
+
+        def features(read: Columns) -> np.ndarray:
+            copies = replays.features(read, *self._references(replays))
+            return np.array([*(read[n] for n in plain), *copies.values()])
+
+        return self._regression(features)
+
+    # -- the table ---------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def rows(self) -> tuple[Row, ...]:
+        """Every predictor, the trivial baselines first."""
+        made: dict[str, Predictor] = {f"Bayes ({', '.join(self.inputs)})": self._bayes}
+        for source in self.sources:
+            if source in self.inputs:
+                made[f"unaware (drop {source})"] = self._on([n for n in self.inputs if n != source])
+        made["parents only"] = self._on([n for n in self.inputs if n in parents(self.graph, self.outcome)])
+        made["constant"] = self._on([])
+        if len(self.pinning) > 1:
+            for r in self.pinning:
+                made[f"{r.label}, faithful"] = self._faithful([r])
+        groups = [*((s,) for s in self.sources), *([self.sources] if len(self.sources) > 1 else [])]
+        for group in dict.fromkeys(groups):
+            uniform = [Requirement(s, outcome=self.outcome) for s in group]
+            made[f"uniform in {' and '.join(group)}"] = self._faithful(uniform)
+        if self.pinning:
+            made[self.delivered] = self._faithful(self.pinning)
+            made[f"{self.label}, observational optimum"] = self._corrected(self.pinning)
+        return tuple(self._row(name, predictor) for name, predictor in made.items())
+
+    def _row(self, name: str, made: Predictor) -> Row:
+        values = made(self.read)
+        effects = {s: self._averaged(self._response(made, s), f"effect of {s} on {name}") for s in self.sources}
+        price = self._excess(values)
+        return Row(
+            name,
+            self._averaged(self._floor + price, f"risk of {name}"),
+            self._averaged(price, f"price of {name}"),
+            effects,
+        )
+
+    # -- risks -------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _floor(self) -> np.ndarray:
+        """Risk that no predictor can avoid, ``(unit,)``."""
+        if self.loss == "log":
+            p = np.clip(self.best, 1e-12, 1 - 1e-12)
+            return -(p * np.log(p) + (1 - p) * np.log(1 - p))
+        spread = self.known.outcome.var(0, ddof=1) if len(self.known.outcome) > 1 else 0.0
+        return self.known.variance.mean(0) + spread
+
+    def _excess(self, values: np.ndarray) -> np.ndarray:
+        """Risk above that, ``(unit,)``."""
+        if self.loss == "log":
+            p, q = (np.clip(v, 1e-12, 1 - 1e-12) for v in (self.best, values))
+            return p * np.log(p / q) + (1 - p) * np.log((1 - p) / (1 - q))
+        return (self.best - values) ** 2
+
+    @cached_property
+    def price(self) -> Effect:
+        """Risk of the delivered predictor above the best."""
+        known = self.known
+        if self.loss == "squared" and len(known.target) > 1:
+            # the product of two halves of the draws: the square of an average over draws would add their noise
+            half = [(known.outcome[i::2] - known.target[i::2]).mean(0) for i in (0, 1)]
+            return self._averaged(half[0] * half[1], "price")
+        return self._averaged(self._excess(known.target.mean(0)), "price")
+
+    @cached_property
+    def laundering_gap(self) -> Effect | None:
+        """What the observational optimum on the corrected features saves."""
+        if not self.pinning:
+            return None
+        saved = self._excess(self.known.target.mean(0)) - self._excess(self._corrected(self.pinning)(self.read))
+        return self._averaged(saved, "laundering gap")
+
+    @property
+    def shadow_prices(self) -> dict[str, Effect]:
+        """None: a pinned response is a curve here, not a number."""
+        return {}
+
+    # -- responses -----------------------------------------------------------------------------------------------------
+
+    def _levels(self, source: str) -> tuple[float, float]:
+        """Two values of a source, for effects by unit."""
+        values = self.sampled[source]
+        if self.sites[source].discrete:
+            return float(values.min()), float(values.max())
+        return float(values.mean() - values.std()), float(values.mean() + values.std())
+
+    def _arm(self, source: str, value: float) -> Columns:
+        if (source, value) not in self._arms:
+            self._arms[source, value] = self.joint.world(self.few, {source: value})
+        return self._arms[source, value]
+
+    def _response(self, made: Predictor, source: str) -> np.ndarray:
+        """Response of a predictor a unit of the source, ``(unit,)``."""
+        low, high = self._levels(source)
+        worlds = [self._arm(source, value) for value in (low, high)]
+        found = [made({name: world[name] for name in self.inputs}) for world in worlds]
+        return (found[1] - found[0]) / (high - low)
+
+    def _pinned(self, source: str, value: float) -> np.ndarray:
+        points, weights = self._references(self.joint)
+        total = np.zeros(len(next(iter(self.few.values()))))
+        for place, weight in enumerate(weights):
+            at = {name: float(values[place]) for name, values in points.items()}
+            total += weight * self.joint.target(self.few, at, {source: value})
+        return total
+
+    @cached_property
+    def gaps(self) -> dict[str, Effect]:
+        """Residual gaps of the delivered predictor."""
+        found, made = {}, self._faithful(self.pinning)
+        for source in self.sources:
+            low, high = self._levels(source)
+            pinned = (self._pinned(source, high) - self._pinned(source, low)) / (high - low)
+            found[source] = self._averaged(self._response(made, source) - pinned, f"residual gap of {source}")
+        return found
+
+    @cached_property
+    def price_minimum(self) -> Effect | None:
+        """Least price of a matched predictor, within polynomials; None for log loss or where none is found."""
+        if self.loss == "log" or not self.pinning or not self.inputs:
+            return None
+        made = np.array([self.read[n] for n in self.inputs])
+        centre, spread = made.mean(1, keepdims=True), np.maximum(made.std(1, keepdims=True), 1e-12)
+
+        def basis(read: Columns) -> np.ndarray:
+            scaled = (np.array([read[n] for n in self.inputs]) - centre) / spread
+            extra = [
+                scaled[self.inputs.index(s)] ** power
+                for s in self.sources
+                if s in self.inputs and not self.sites[s].discrete
+                for power in (3, 4)
+            ]
+            return np.concatenate([_monomials(scaled, 2), np.array(extra).reshape(len(extra), scaled.shape[1])])
+
+        rows, values = [], []
+        for source in self.sources:
+            for value in self._grid(source):
+                read = {name: self._arm(source, value)[name] for name in self.inputs}
+                rows.append(basis(read).mean(1))
+                values.append(float((self._pinned(source, value) - self._bayes(read)).mean()))
+        features = basis(self.read)
+        gram = features @ features.T / features.shape[1]
+        weights, _, _ = least_risk(gram[None], np.zeros((1, len(gram))), np.array([rows]), np.array([values]))
+        left = np.abs(np.array(rows) @ weights[0] - values).max()
+        if left > 0.05 * (1e-6 + np.abs(values).max()) + 1e-6:
+            return None
+        return self._averaged((weights[0] @ features) ** 2, "least price")
+
+    def _grid(self, source: str) -> list[float]:
+        values = self.sampled[source]
+        distinct = np.unique(values)
+        if len(distinct) <= _SOURCE_VALUES:
+            return distinct.tolist()
+        return np.quantile(values, (np.arange(_SOURCE_VALUES) + 0.5) / _SOURCE_VALUES).tolist()
+
+    def _averaged(self, values: np.ndarray, label: str) -> Effect:
+        error = float(values.std(ddof=1) / len(values) ** 0.5) if len(values) > 1 else None
+        mean = float(values.mean())
+        small = error is not None and error <= 1e-12 * (1 + abs(mean))
+        return Effect(np.array([mean]), label=label, account=self.account, standard_error=None if small else error)
+
+
+def _monomials(values: np.ndarray, degree: int) -> np.ndarray:
+    """Products of up to ``degree`` rows, the constant first: ``(monomial, unit)``."""
+    made = [np.ones(values.shape[1])]
+    for power in range(1, degree + 1):
+        made += [
+            np.prod(values[list(chosen)], 0) for chosen in combinations_with_replacement(range(len(values)), power)
+        ]
+    return np.array(made)

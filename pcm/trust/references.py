@@ -22,7 +22,7 @@ from pcm.requirement import Requirement
 
 __all__ = ["reference_points", "reference_samples"]
 
-_BINS = 12
+_BINS, _STRATA = 12, 16
 _MOST = 64
 
 
@@ -60,11 +60,16 @@ def reference_points(
             weights = weights * share[place.ravel()]
         return points, weights
     rng = np.random.default_rng(seed)
-    strata = (np.arange(2 * _BINS) + 0.5) / (2 * _BINS)
+    strata = (np.arange(_STRATA) + 0.5) / _STRATA
     points = {}
-    for name, (values, share) in alone.items():
-        at = np.minimum(np.searchsorted(np.cumsum(share), rng.permutation(strata)), len(values) - 1)
-        points[name] = values[at]
+    for name, values in samples.items():
+        if discrete[name]:
+            at = np.minimum(np.searchsorted(np.cumsum(alone[name][1]), strata), len(alone[name][0]) - 1)
+            chosen = alone[name][0][at]
+        else:
+            chosen = np.array([part.mean() for part in np.array_split(np.sort(values), _STRATA) if len(part)])
+            chosen = np.resize(chosen, _STRATA)
+        points[name] = rng.permutation(chosen)
     return points, np.full(len(strata), 1 / len(strata))
 
 

@@ -67,9 +67,20 @@ class Replays:
     plan : TargetPlan
     inputs : sequence of str
     seed : int
+    completed : dict, optional
+        Keeps what was inferred for inputs seen before, by their identity; several plans may share one.
     """
 
-    def __init__(self, scm: SCM, plan: TargetPlan, inputs: Sequence[str], *, seed: int) -> None:
+    def __init__(
+        self,
+        scm: SCM,
+        plan: TargetPlan,
+        inputs: Sequence[str],
+        *,
+        seed: int,
+        completed: dict[tuple[int, int], tuple[Columns, Columns]] | None = None,
+    ) -> None:
+        self._completed = {} if completed is None else completed
         # codes throughout: labels are for people
         self.scm = SCM._of(replace(scm._model, categories={}))
         self.model, self.plan, self.inputs, self.seed = self.scm._model, plan, tuple(inputs), seed
@@ -164,6 +175,9 @@ class Replays:
 
     def _complete(self, inputs: Columns, units: int, draws: int) -> Columns:
         """Every variable, ``(draw · unit,)``; the outcome and what is below it hold values that nothing reads."""
+        key = id(inputs), draws
+        if key in self._completed:
+            return self._completed[key][1]
         read = {name: np.tile(inputs[name], draws) for name in self.inputs}
         if self.hidden and self.inputs:
             anchor = self.inputs[0]
@@ -177,7 +191,10 @@ class Replays:
         if rest:
             fresh = self.sample(units * draws)
             read |= {name: fresh[name] for name in rest}
-        return {name: read[name] for name in self.sites if self.sites[name].kind != "deterministic" or name in inputs}
+        kept = [name for name, site in self.sites.items() if site.kind != "deterministic" or name in inputs]
+        whole = {name: read[name] for name in kept}
+        self._completed[key] = inputs, whole  # the inputs are kept too: an identity is theirs while they live
+        return whole
 
     def _cast(self, name: str, value: np.ndarray) -> torch.Tensor:
         return torch.as_tensor(np.array(value)).to(self.sites[name].dtype)

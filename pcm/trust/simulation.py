@@ -87,6 +87,8 @@ class Simulation:
         if model.posterior is not None and model.free:
             scm = scm.given({name: np.asarray(model.posterior[name]).mean(0) for name in model.free})
         self.scm, self.sites = scm, model.structure.sites
+        self._completed: dict[Any, Any] = {}
+        self._arms: dict[tuple[str, float], Columns] = {}
         self.joint = self._replays(self.pinning)
         self.sources = self.joint.plan.sources
         self.units = units if self.joint.draws == 1 else min(units, _ROWS // self.joint.draws)
@@ -94,10 +96,10 @@ class Simulation:
         few = min(self.units, _FEW if self.joint.draws == 1 else _ROWS // (4 * self.joint.draws))
         self.read = {name: self.sampled[name] for name in self.inputs}
         self.few = {name: value[:few] for name, value in self.sampled.items()}
-        self._arms: dict[tuple[str, float], Columns] = {}
 
     def _replays(self, pinning: Sequence[Requirement]) -> Replays:
-        return Replays(self.scm, target_plan(self.graph, pinning, self.outcome), self.inputs, seed=self.seed)
+        plan = target_plan(self.graph, pinning, self.outcome)
+        return Replays(self.scm, plan, self.inputs, seed=self.seed, completed=self._completed)
 
     def _references(self, replays: Replays) -> tuple[Columns, np.ndarray]:
         samples = reference_samples(replays.plan.requirements, self.sampled, replays.plan.referred, self.seed)
@@ -246,15 +248,16 @@ class Simulation:
         return float(values.mean() - values.std()), float(values.mean() + values.std())
 
     def _arm(self, source: str, value: float) -> Columns:
+        """What a predictor would read, had the source been set."""
         if (source, value) not in self._arms:
-            self._arms[source, value] = self.joint.world(self.few, {source: value})
+            world = self.joint.world(self.few, {source: value})
+            self._arms[source, value] = {name: world[name] for name in self.inputs}
         return self._arms[source, value]
 
     def _response(self, made: Predictor, source: str) -> np.ndarray:
         """Response of a predictor a unit of the source, ``(unit,)``."""
         low, high = self._levels(source)
-        worlds = [self._arm(source, value) for value in (low, high)]
-        found = [made({name: world[name] for name in self.inputs}) for world in worlds]
+        found = [made(self._arm(source, value)) for value in (low, high)]
         return (found[1] - found[0]) / (high - low)
 
     def _pinned(self, source: str, value: float) -> np.ndarray:
@@ -296,7 +299,7 @@ class Simulation:
         rows, values = [], []
         for source in self.sources:
             for value in self._grid(source):
-                read = {name: self._arm(source, value)[name] for name in self.inputs}
+                read = self._arm(source, value)
                 rows.append(basis(read).mean(1))
                 values.append(float((self._pinned(source, value) - self._bayes(read)).mean()))
         features = basis(self.read)

@@ -1,13 +1,13 @@
-"""What inadmissible edges are fed in a simulation: a few weighted values that stand for the reference law.
+"""What inadmissible edges are fed in a simulation: values by unit that stand for the reference law.
 
-Values of a discrete source come with their frequencies; a continuous one is cut into bins of equal probability, each
-standing for itself by its mean, so that the reference's mean is kept exactly. Several sources are crossed where that is
-few, else combined at random (Latin hypercube).
+Finite references are listed with their frequencies, and crossed where that is few. Else every unit gets draws of its
+own, stratified within two independent halves (a Latin hypercube each): the product of two halves' errors has no bias
+from averaging over few references.
 
 >>> import numpy as np
->>> points, weights = reference_points({"a": np.array([0.0, 0.0, 0.0, 1.0])}, {"a": True}, seed=0)
+>>> points, weights = reference_points({"a": np.array([0.0, 0.0, 0.0, 1.0])}, units=2, seed=0)
 >>> points["a"].tolist(), weights.tolist()
-([0.0, 1.0], [0.75, 0.25])
+([[0.0, 0.0], [1.0, 1.0]], [[0.75, 0.25], [0.75, 0.25]])
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from pcm.requirement import Requirement
 
 __all__ = ["reference_points", "reference_samples"]
 
-_BINS, _STRATA = 12, 16
-_MOST = 64
+#: Draws a unit in each half, and joint values up to which references are listed.
+_STRATA, _MOST = 10, 32
 
 
 def reference_samples(
@@ -47,36 +47,24 @@ def reference_samples(
 
 
 def reference_points(
-    samples: Mapping[str, np.ndarray], discrete: Mapping[str, bool], seed: int
+    samples: Mapping[str, np.ndarray], *, units: int, seed: int
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Joint values ``(point,)`` by source, and their weights."""
-    alone = {name: _points(values, discrete[name]) for name, values in samples.items()}
-    total = int(np.prod([len(values) for values, _ in alone.values()])) if alone else 1
-    if total <= _MOST or len(alone) == 1:
+    """Joint values ``(point, unit)`` by source, and the weights ``(half, point)`` of two estimates of one average."""
+    alone = {name: np.unique(values, return_counts=True) for name, values in samples.items()}
+    total = int(np.prod([float(len(values)) for values, _ in alone.values()])) if alone else 1
+    if total <= _MOST:
         places = np.meshgrid(*(np.arange(len(values)) for values, _ in alone.values()), indexing="ij")
-        points = {name: alone[name][0][place.ravel()] for name, place in zip(alone, places, strict=True)}
-        weights = np.ones(total)
-        for (_, share), place in zip(alone.values(), places, strict=True):
-            weights = weights * share[place.ravel()]
-        return points, weights
+        weights, points = np.ones(total), {}
+        for (name, (values, counts)), place in zip(alone.items(), places, strict=True):
+            points[name] = np.repeat(values[place.ravel(), None], units, 1)
+            weights = weights * (counts / counts.sum())[place.ravel()]
+        return points, np.stack([weights, weights])
     rng = np.random.default_rng(seed)
-    strata = (np.arange(_STRATA) + 0.5) / _STRATA
     points = {}
     for name, values in samples.items():
-        if discrete[name]:
-            at = np.minimum(np.searchsorted(np.cumsum(alone[name][1]), strata), len(alone[name][0]) - 1)
-            chosen = alone[name][0][at]
-        else:
-            chosen = np.array([part.mean() for part in np.array_split(np.sort(values), _STRATA) if len(part)])
-            chosen = np.resize(chosen, _STRATA)
-        points[name] = rng.permutation(chosen)
-    return points, np.full(len(strata), 1 / len(strata))
-
-
-def _points(values: np.ndarray, discrete: bool) -> tuple[np.ndarray, np.ndarray]:
-    distinct, counts = np.unique(values, return_counts=True)
-    if discrete or len(distinct) <= _BINS:
-        return distinct, counts / counts.sum()
-    means = np.array([part.mean() for part in np.array_split(np.sort(values), _BINS)])
-    sizes = np.array([len(part) for part in np.array_split(values, _BINS)])
-    return means, sizes / sizes.sum()
+        ordered = np.sort(values)
+        strata = np.tile(np.arange(_STRATA)[:, None], (2, units)).reshape(2, _STRATA, units)
+        level = (rng.permuted(strata, axis=1) + rng.random(strata.shape)) / _STRATA
+        points[name] = ordered[(level * len(ordered)).astype(int)].reshape(2 * _STRATA, units)
+    weights = np.kron(np.eye(2), np.full(_STRATA, 1 / _STRATA))
+    return points, weights

@@ -13,8 +13,8 @@ its posterior given them.
 ...     pyro.sample("y", dist.Normal(x * a, 1.0))
 >>> scm = pcm.SCM(curved)
 >>> plan = target_plan(scm.graph, [pcm.Requirement("a", outcome="y", admissible="a -> x -> y")], "y")
->>> units = {"a": [1.0], "x": [3.0], "y": [0.0]}
->>> Replays(scm, plan, ("a", "x"), seed=0).target({n: np.array(v) for n, v in units.items()}, {"a": 2.0}).tolist()
+>>> units = {"a": np.array([1.0]), "x": np.array([3.0]), "y": np.array([0.0])}
+>>> Replays(scm, plan, ("a", "x"), seed=0).target(units, {"a": np.array([2.0])}).tolist()
 [6.0]
 """
 
@@ -30,6 +30,7 @@ from pcm.graph import ancestors, descendants
 from pcm.requirement import Copy, TargetPlan
 from pcm.scm import SCM
 from pcm.trust.linear_law import mechanism_at
+from pcm.trust.references import reference_points
 
 __all__ = ["Columns", "Posterior", "Replays"]
 
@@ -48,8 +49,8 @@ class Posterior:
     outcome : numpy.ndarray (draw, unit)
         Mean of the outcome.
     variance : numpy.ndarray (draw, unit)
-    target : numpy.ndarray (draw, unit)
-        Mean of the target, averaged over references.
+    target : numpy.ndarray (half, draw, unit)
+        Mean of the target, averaged over each half of the references.
     """
 
     outcome: np.ndarray
@@ -119,9 +120,7 @@ class Replays:
             mean, variance = mechanism_at(self.model, self.outcome, tensors, self.parameters, units)
         return mean.numpy(), variance.numpy()
 
-    def target(
-        self, values: Columns, reference: Mapping[str, float], sets: Mapping[str, float] | None = None
-    ) -> np.ndarray:
+    def target(self, values: Columns, reference: Columns, sets: Mapping[str, float] | None = None) -> np.ndarray:
         """``T`` of complete units for one reference, the outcome's noise averaged out, ``(unit,)``.
 
         With ``sets``, had these sources been set.
@@ -130,27 +129,27 @@ class Replays:
         factual = self.world(values, sets) if sets else values
         return self.mean({**factual, **self._reads(values, reference, sets)})[0]
 
-    def features(self, inputs: Columns, points: Columns, weights: np.ndarray) -> Columns:
+    def features(self, inputs: Columns, samples: Columns) -> Columns:
         """Parents of the outcome that it reads a copy of: the copy's mean over references, where nothing is hidden."""
         units, draws = len(next(iter(inputs.values()))), self.draws
         values = self._complete(inputs, units, draws)
         kept = [parent for parent, feed in self.plan.inputs.items() if isinstance(feed, Copy)]
         total = {parent: np.zeros(units) for parent in kept}
-        for place, weight in enumerate(weights):
-            reads = self._reads(values, {name: float(at[place]) for name, at in points.items()}, {})
+        points, weights = reference_points(samples, units=units * draws, seed=self.seed)
+        for place, weight in enumerate(weights.mean(0)):
+            reads = self._reads(values, {name: value[place] for name, value in points.items()}, {})
             for parent in kept:
                 total[parent] += weight * reads[parent].reshape(draws, units).mean(0)
         return total
 
-    def _reads(self, values: Columns, reference: Mapping[str, float], sets: Mapping[str, float]) -> Columns:
+    def _reads(self, values: Columns, reference: Columns, sets: Mapping[str, float]) -> Columns:
         """What the target's own mechanism does not read as it is, ``(unit,)``."""
         units = len(next(iter(values.values())))
         found: dict[int, np.ndarray] = {}
         reads: Columns = {}
         for copy in self.plan.replayed:
             reads = {
-                parent: np.full(units, reference[parent]) if feed is None else found[id(feed)]
-                for parent, feed in copy.changed.items()
+                parent: reference[parent] if feed is None else found[id(feed)] for parent, feed in copy.changed.items()
             }
             if copy is self.plan.target:
                 break
@@ -162,16 +161,24 @@ class Replays:
             found[id(copy)] = np.asarray(made.draws(copy.node, world="do")[0], dtype=float)
         return reads
 
-    def posterior(self, inputs: Columns, points: Columns, weights: np.ndarray) -> Posterior:
-        """Outcome and target given the inputs, averaged over references."""
+    def posterior(self, inputs: Columns, samples: Columns) -> Posterior:
+        """Outcome and target given the inputs, averaged over references (``samples`` of each source's)."""
         units, draws = len(next(iter(inputs.values()))), self.draws
         values = self._complete(inputs, units, draws)
         mean, variance = self.mean(values)
-        target = np.zeros(units * draws)
-        for place, weight in enumerate(weights):
-            target += weight * self.target(values, {name: float(at[place]) for name, at in points.items()})
+        target = self.averaged_target(values, samples)
         shape = (draws, units)
-        return Posterior(mean.reshape(shape), variance.reshape(shape), target.reshape(shape))
+        return Posterior(mean.reshape(shape), variance.reshape(shape), target.reshape(2, *shape))
+
+    def averaged_target(self, values: Columns, samples: Columns, sets: Mapping[str, float] | None = None) -> np.ndarray:
+        """``T`` of complete units, averaged over two halves of references, ``(half, unit)``."""
+        units = len(next(iter(values.values())))
+        points, weights = reference_points(samples, units=units, seed=self.seed)
+        total = np.zeros((2, units))
+        for place in range(weights.shape[1]):
+            at = {name: value[place] for name, value in points.items()}
+            total += weights[:, place, None] * self.target(values, at, sets)
+        return total
 
     def _complete(self, inputs: Columns, units: int, draws: int) -> Columns:
         """Every variable, ``(draw · unit,)``; the outcome and what is below it hold values that nothing reads."""

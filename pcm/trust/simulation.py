@@ -32,7 +32,7 @@ from pcm.query.effect import Effect
 from pcm.requirement import Requirement, target_plan
 from pcm.scm import SCM
 from pcm.trust.programme import least_risk
-from pcm.trust.references import reference_points, reference_samples
+from pcm.trust.references import reference_samples
 from pcm.trust.replays import Columns, Posterior, Replays
 from pcm.trust.verdict import Row
 
@@ -101,9 +101,8 @@ class Simulation:
         plan = target_plan(self.graph, pinning, self.outcome)
         return Replays(self.scm, plan, self.inputs, seed=self.seed, completed=self._completed)
 
-    def _references(self, replays: Replays) -> tuple[Columns, np.ndarray]:
-        samples = reference_samples(replays.plan.requirements, self.sampled, replays.plan.referred, self.seed)
-        return reference_points(samples, {n: self.sites[n].discrete for n in samples}, self.seed)
+    def _references(self, replays: Replays) -> Columns:
+        return reference_samples(replays.plan.requirements, self.sampled, replays.plan.referred, self.seed)
 
     # -- predictors ----------------------------------------------------------------------------------------------------
 
@@ -118,7 +117,7 @@ class Simulation:
         return f"{self.label}, faithful"
 
     def _posterior(self, replays: Replays, read: Columns) -> Posterior:
-        return replays.posterior(read, *self._references(replays))
+        return replays.posterior(read, self._references(replays))
 
     @cached_property
     def known(self) -> Posterior:
@@ -132,7 +131,7 @@ class Simulation:
 
     def _faithful(self, pinning: Sequence[Requirement]) -> Predictor:
         replays = self._replays(pinning)
-        return lambda read: self._posterior(replays, read).target.mean(0)
+        return lambda read: _halves(self._posterior(replays, read).target)
 
     def _bayes(self, read: Columns) -> np.ndarray:
         return self._posterior(self._replays(()), read).outcome.mean(0)
@@ -158,7 +157,7 @@ class Simulation:
         plain = [n for n, feed in feeds.items() if isinstance(feed, str) and n in self.inputs]
 
         def features(read: Columns) -> np.ndarray:
-            copies = replays.features(read, *self._references(replays))
+            copies = replays.features(read, self._references(replays))
             return np.array([*(read[n] for n in plain), *copies.values()])
 
         return self._regression(features)
@@ -209,28 +208,30 @@ class Simulation:
         return self.known.variance.mean(0) + spread
 
     def _excess(self, values: np.ndarray) -> np.ndarray:
-        """Risk above that, ``(unit,)``."""
+        """Risk above that, ``(unit,)``; of two estimates of a prediction ``(half, unit)`` the product of their errors.
+
+        The square of an average over few draws would add their noise.
+        """
         if self.loss == "log":
+            values = values if values.ndim == 1 else values.mean(0)
             p, q = (np.clip(v, 1e-12, 1 - 1e-12) for v in (self.best, values))
             return p * np.log(p / q) + (1 - p) * np.log((1 - p) / (1 - q))
-        return (self.best - values) ** 2
+        if values.ndim == 1:
+            return (self.best - values) ** 2
+        errors = _halves(np.stack([self.known.outcome] * 2)) - values
+        return errors[0] * errors[1]
 
     @cached_property
     def price(self) -> Effect:
         """Risk of the delivered predictor above the best."""
-        known = self.known
-        if self.loss == "squared" and len(known.target) > 1:
-            # the product of two halves of the draws: the square of an average over draws would add their noise
-            half = [(known.outcome[i::2] - known.target[i::2]).mean(0) for i in (0, 1)]
-            return self._averaged(half[0] * half[1], "price")
-        return self._averaged(self._excess(known.target.mean(0)), "price")
+        return self._averaged(self._excess(_halves(self.known.target)), "price")
 
     @cached_property
     def laundering_gap(self) -> Effect | None:
         """What the observational optimum on the corrected features saves."""
         if not self.pinning:
             return None
-        saved = self._excess(self.known.target.mean(0)) - self._excess(self._corrected(self.pinning)(self.read))
+        saved = self._excess(_halves(self.known.target)) - self._excess(self._corrected(self.pinning)(self.read))
         return self._averaged(saved, "laundering gap")
 
     @property
@@ -258,15 +259,11 @@ class Simulation:
         """Response of a predictor a unit of the source, ``(unit,)``."""
         low, high = self._levels(source)
         found = [made(self._arm(source, value)) for value in (low, high)]
+        found = [value if value.ndim == 1 else value.mean(0) for value in found]
         return (found[1] - found[0]) / (high - low)
 
     def _pinned(self, source: str, value: float) -> np.ndarray:
-        points, weights = self._references(self.joint)
-        total = np.zeros(len(next(iter(self.few.values()))))
-        for place, weight in enumerate(weights):
-            at = {name: float(values[place]) for name, values in points.items()}
-            total += weight * self.joint.target(self.few, at, {source: value})
-        return total
+        return self.joint.averaged_target(self.few, self._references(self.joint), {source: value}).mean(0)
 
     @cached_property
     def gaps(self) -> dict[str, Effect]:
@@ -322,6 +319,12 @@ class Simulation:
         mean = float(values.mean())
         small = error is not None and error <= 1e-12 * (1 + abs(mean))
         return Effect(np.array([mean]), label=label, account=self.account, standard_error=None if small else error)
+
+
+def _halves(values: np.ndarray) -> np.ndarray:
+    """Two estimates ``(half, unit)`` from halves of references and of draws, ``(half, draw, unit)``."""
+    draws = values.shape[1]
+    return np.stack([values[i, i::2].mean(0) if draws > 1 else values[i, 0] for i in (0, 1)])
 
 
 def _monomials(values: np.ndarray, degree: int) -> np.ndarray:

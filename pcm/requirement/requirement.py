@@ -17,7 +17,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Any
 
 import networkx as nx
@@ -167,8 +167,7 @@ class Requirement:
             for name in pattern:
                 if name not in (ONE, ANY) and name not in graph:
                     raise UnknownNameError(name, known=list(graph))
-            alone = Admissible(patterns=(pattern,))
-            if next(_admitted(graph, alone, pattern[0], self.outcome), None) is None:
+            if not _is_there(graph, pattern, self.outcome):
                 asked = " → ".join(pattern)
                 raise GraphError(
                     f"the path {asked} is not in the graph.{_nearest(graph, pattern, self.outcome)}", path=pattern
@@ -336,6 +335,13 @@ def _admitted(graph: nx.DiGraph, kept: Admissible, source: str, outcome: str) ->
         stack.extend(
             ((parent, *path), kept.step(state, parent, path[0])) for parent in graph.pred[path[0]] if parent in inside
         )
+
+
+def _is_there(graph: nx.DiGraph, pattern: tuple[str, ...], outcome: str) -> bool:
+    """Whether some path of the graph fits the pattern."""
+    if ONE not in pattern and ANY not in pattern:
+        return all(graph.has_edge(*edge) for edge in pairwise(pattern))
+    return next(_admitted(graph, Admissible(patterns=(pattern,)), pattern[0], outcome), None) is not None
 
 
 def _nearest(graph: nx.DiGraph, pattern: tuple[str, ...], outcome: str) -> str:

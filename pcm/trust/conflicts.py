@@ -60,6 +60,13 @@ class Conflict:
         Why, in words that a person can check on the graph.
     fatal : bool
         Whether it makes the set infeasible.
+
+    Examples
+    --------
+    >>> import networkx as nx, pcm
+    >>> pair = [pcm.irrelevant_to("a", outcome="y"), pcm.responsive_to("a", outcome="y")]
+    >>> pcm.check(nx.DiGraph([("a", "y"), ("b", "y")]), pair).conflicts[0].certificate
+    'on the one source a, [a: all] keeps a → y and [a: none] closes it (for generic coefficients ...)'
     """
 
     kind: str

@@ -74,6 +74,12 @@ class Verdict:
         Which of them is delivered: the faithful one, or the matched one where independence is required.
     how : str
         By which method the numbers were had.
+
+    Examples
+    --------
+    >>> import networkx as nx, pcm
+    >>> pcm.check(nx.DiGraph([("a", "y"), ("b", "y")]), [pcm.counterfactual_fairness("a", outcome="y")])
+    Verdict: 1 requirement on y can coexist (from the graph, for generic parameters)
     """
 
     def __init__(

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import pcm
 from pcm.cli import app, main
 
 ROOT = Path(__file__).parents[2]
@@ -102,6 +103,13 @@ def test_shell_examples_answer_as_shown(tmp_path, monkeypatch, capsys):
                 ran += 1
     assert ran > 0
     assert os.listdir(tmp_path)
+
+
+def test_the_verdict_prints_what_is_shown():
+    from pcm_models.hospital_readmission import fair, program, robust
+
+    (shown,) = [text for text in fenced("text") if text.startswith("Verdict")]
+    assert shown.rstrip("\n") == repr(pcm.check(pcm.SCM(program), [fair, robust]))
 
 
 @pytest.mark.slow

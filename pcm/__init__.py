@@ -60,8 +60,8 @@ if _TYPE_CHECKING:
     from pcm.scm import SCM as SCM
     from pcm.scm import load as load
     from pcm.trust import Conflict as Conflict
-    from pcm.trust import Verdict as Verdict
     from pcm.trust import PartialVerdict as PartialVerdict
+    from pcm.trust import Verdict as Verdict
     from pcm.trust import check as check
 
 __all__ = [

@@ -53,6 +53,6 @@ def test_robustness_against_an_artifact_is_free():
 
 
 def test_binary_outcome():
-    found = pcm.check(pcm.SCM(binary), [fair, robust], units=20_000, seed=0)
+    found = pcm.check(pcm.SCM(binary), [fair, robust], units=4_000, seed=0)
     assert abs(found.price.mean - value("price of both, binary outcome")) < 4 * found.price.standard_error
     assert all(np.isclose(gap.mean, 0.0, atol=1e-9) for gap in found.gaps.values())

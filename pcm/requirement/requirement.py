@@ -324,7 +324,7 @@ def _admitted(graph: nx.DiGraph, kept: Admissible, source: str, outcome: str) ->
             )
         return leads[node, state]
 
-    stack = [((outcome,), kept.start(outcome))]
+    stack: list[tuple[tuple[str, ...], Any]] = [((outcome,), kept.start(outcome))]
     while stack:
         path, state = stack.pop()
         if not alive(path[0], state):

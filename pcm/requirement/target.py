@@ -224,7 +224,7 @@ def find_path(
     own, rest = requirement.admissible, [r for r in others if r.outcome == outcome and r.variables]
     inside = {n for v in requirement.variables for n in descendants(graph, v, include_self=True)}
     inside &= ancestors(graph, outcome, include_self=True)
-    start = (outcome, own.start(outcome), tuple(r.admissible.start(outcome) for r in rest), None)
+    start: tuple[Any, ...] = (outcome, own.start(outcome), tuple(r.admissible.start(outcome) for r in rest), None)
     stack: list[tuple[Any, tuple[str, ...]]] = [(start, (outcome,))]
     seen = {start}
     while stack:

@@ -107,7 +107,8 @@ class ClosedForm:
                 made[f"{r.label}, faithful"] = alone.faithful
                 made[f"{r.label}, observational optimum"] = alone.observational
         pinned = answers.plan.sources
-        for group in dict.fromkeys([*((s,) for s in pinned), *([pinned] if len(pinned) > 1 else [])]):
+        groups: list[tuple[str, ...]] = [(s,) for s in pinned]
+        for group in [*groups, pinned] if len(pinned) > 1 else groups:
             uniform = self._answers([Requirement(s, outcome=self.outcome) for s in group])
             made[f"uniform in {' and '.join(group)}"] = uniform.faithful
         if self.pinning:

@@ -165,8 +165,9 @@ class Coexistence:
         pinning = [r for r in chosen if isinstance(r, Requirement) and r.variables]
         plan = self.plan if len(pinning) == len(self.pinning) else target_plan(self.graph, pinning, self.outcome)
         answers = LinearAnswers(self.law, plan, inputs, [r for r in chosen if isinstance(r, Independence)])
-        rows, values, slack, _ = (part[0] if i < 2 else part for i, part in enumerate(answers.equations))
-        rows = np.where(np.abs(rows) < 1e-12, 0.0, rows)  # a rank is relative: rounding must not make one
+        every, right, slack, _ = answers.equations
+        values = right[0]
+        rows = np.where(np.abs(every[0]) < 1e-12, 0.0, every[0])  # a rank is relative: rounding must not make one
         inputs_as = self.law.values[0, [self.law.place[n] for n in inputs]]
         towards = (inputs_as[:, :-1] * self.law.variances[0]) @ answers.value(self.outcome)[0, :-1]
         if not len(inputs):

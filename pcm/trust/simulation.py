@@ -176,8 +176,8 @@ class Simulation:
         if len(self.pinning) > 1:
             for r in self.pinning:
                 made[f"{r.label}, faithful"] = self._faithful([r])
-        groups = [*((s,) for s in self.sources), *([self.sources] if len(self.sources) > 1 else [])]
-        for group in dict.fromkeys(groups):
+        groups: list[tuple[str, ...]] = [(s,) for s in self.sources]
+        for group in [*groups, self.sources] if len(groups) > 1 else groups:
             uniform = [Requirement(s, outcome=self.outcome) for s in group]
             made[f"uniform in {' and '.join(group)}"] = self._faithful(uniform)
         if self.pinning:

@@ -24,6 +24,7 @@ if _TYPE_CHECKING:
     from pcm.graph import CausalGraph as CausalGraph
     from pcm.graph.identify import identify as identify
     from pcm.infer import Posterior as Posterior
+    from pcm.io import Interval as Interval
     from pcm.predict import CausalClassifier as CausalClassifier
     from pcm.predict import CausalRegressor as CausalRegressor
     from pcm.predict import ClassPrediction as ClassPrediction
@@ -76,6 +77,7 @@ __all__ = [
     "Effect",
     "FitWarning",
     "Independence",
+    "Interval",
     "PCMError",
     "PartialVerdict",
     "Posterior",
@@ -124,6 +126,7 @@ _WHERE = {
     "PCMError": "pcm.errors",
     "CausalGraph": "pcm.graph",
     "Posterior": "pcm.infer",
+    "Interval": "pcm.io.intervals",
     "Account": "pcm.query",
     "Counterfactual": "pcm.query",
     "Effect": "pcm.query",

@@ -70,6 +70,8 @@ def ate(scm: SCM, treatment: str, outcome: str, **options: Any) -> Effect:
     latent : list of str, optional
         Variables of the program that nobody observes, beside those without a column in ``data``; the account's
         ``identification`` reads it.
+    method : str
+        How what ``data`` lacks is inferred, as for :meth:`pcm.SCM.counterfactual`.
 
     Returns
     -------

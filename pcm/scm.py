@@ -246,13 +246,15 @@ class SCM:
         memory_limit: int | str | None = None,
         draws: int = 256,
         seed: int | None = None,
+        method: str = "auto",
     ) -> Counterfactual:
         """What these units would have been under other circumstances.
 
         Parameters
         ----------
         data : DataFrame, dict or Arrow table
-            The units as observed, a column a variable. The frame's index names them.
+            The units as observed, a column a variable. The frame's index names them. Columns and cells (NaN) may be
+            missing; a cell may be a :class:`pcm.Interval`.
         do : mapping, optional
             One world's interventions; it is named ``"do"``.
         worlds : mapping of name to interventions, optional
@@ -265,6 +267,9 @@ class SCM:
         draws : int
             Of parameters (where fitted) and of noise that the evidence leaves open.
         seed : int, optional
+        method : {"auto", "enumerate", "gaussian", "quadrature", "laplace", "importance"}
+            How what is missing is inferred. ``auto`` takes the first of them that is right, unit by unit; of the others
+            each is refused where it is not. ``laplace`` alone is an approximation, and not weighted.
 
         Returns
         -------
@@ -285,6 +290,7 @@ class SCM:
             memory_limit=memory_limit,
             draws=draws,
             seed=seed,
+            method=method,
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:

@@ -187,8 +187,9 @@ assert np.allclose(more.probability("D", 1), [6 / 7, 0])
 # %% [markdown]
 # ## Neither Gaussian nor finite
 #
-# The sicker a patient, the higher the dose; severity was not recorded. Its posterior has no closed form: it is found by
-# Newton's method, unit by unit, and corrected by importance sampling.
+# The sicker a patient, the higher the dose; severity was not recorded. Its posterior has no closed form. Where one
+# number of a unit is open it is integrated numerically; where several are, Newton's method finds the mode, unit by
+# unit, and importance sampling corrects it. `method=` asks for one of these by name.
 
 
 # %%
@@ -199,7 +200,9 @@ def ward():
 
 
 patients = pcm.SCM(ward).sample(200, seed=1)
-doubled = pcm.SCM(ward).counterfactual(patients.drop(columns="severity"), do={"dose": lambda dose: 2 * dose}, seed=0)
+doubled = pcm.SCM(ward).counterfactual(
+    patients.drop(columns="severity"), do={"dose": lambda dose: 2 * dose}, seed=0, method="importance"
+)
 print(f"{doubled.diagnostics['flagged'].sum()} units flagged, largest k-hat {doubled.diagnostics['khat'].max():.2f}")
 doubled.diagnostics.head().round(2)
 
@@ -215,6 +218,31 @@ before, after = (torch.sigmoid(0.5 - 1.5 * grid + 0.8 * amount) for amount in (d
 weight = torch.exp(-(grid**2) / 2 - (np.log(dose) - 0.5 * grid) ** 2 / (2 * 0.5**2)) * (1 - before)
 expected = float((weight * (after - before) / (1 - before)).sum() / weight.sum())
 print(f"recovered on twice the dose: {doubled.probability('recovered', 1)[row]:.3f}, by integration {expected:.3f}")
+
+# %% [markdown]
+# ## Rounded and censored
+#
+# A cell may be known to lie in an interval: an income in classes, a value below the detection limit, a stay that was
+# not over yet. `pcm.Interval(low, high)` says so, and its factor is the indicator that the value lies inside. Here a
+# dose was booked as "between 1 and 2", and another as "more than 3".
+
+# %%
+booked = pd.DataFrame({"severity": [0.0, 0.0], "dose": [pcm.Interval(1.0, 2.0), pcm.Interval(low=3.0)]})
+booked["recovered"] = [1.0, np.nan]
+rounded = pcm.SCM(ward).counterfactual(booked, do={"severity": 1.0}, seed=0)
+print("doses:", rounded.mean("dose", "factual").round(4), rounded.diagnostics["intervals"].tolist())
+
+# %% [markdown]
+# By hand, on a grid: the log-normal law of the dose within the interval, times the chance of the recovery that was
+# seen.
+
+# %%
+grid = np.linspace(1, 2, 20_001)
+weight = np.exp(-2 * np.log(grid) ** 2) / grid / (1 + np.exp(-0.5 - 0.8 * grid))
+by_hand = (weight * grid).sum() / weight.sum()
+print(f"by hand: {by_hand:.4f}")
+assert abs(rounded.mean("dose", "factual")[0] - by_hand) < 1e-4
+assert rounded.mean("dose", "factual")[1] > 3
 
 # %% [markdown]
 # ## An outcome that was never recorded

@@ -109,6 +109,11 @@ def shift_scale(value: Tensor, loc: Tensor, scale: Tensor, new_loc: Tensor, new_
     return torch.addcmul(value + shift, value - loc, stretch)
 
 
+def _size(z: Tensor) -> Tensor:
+    """``|z|``, with a slope at 0 too: the two halves of a tail meet there, and ``abs`` has slope 0."""
+    return torch.where(z > 0, z, -z)
+
+
 def normal_log_sf(size: Tensor) -> Tensor:
     """``log Phi(-size)`` for ``size >= 0``; same shape."""
     # torch.special.log_ndtr has no batching rule
@@ -129,7 +134,7 @@ class NormalCoupling(LocationScale):
     @staticmethod
     def standard_tail(z: Tensor) -> Tensor:
         """``log Phi(-|z|)`` with the sign of ``z``."""
-        log = normal_log_sf(z.abs())
+        log = normal_log_sf(_size(z))
         return torch.where(z > 0, -log, log)
 
     @staticmethod
@@ -155,7 +160,7 @@ class CauchyCoupling(LocationScale):
     @staticmethod
     def standard_tail(z: Tensor) -> Tensor:
         """``log(acot |z| / pi)`` with the sign of ``z``."""
-        log = torch.log(torch.atan2(torch.ones_like(z), z.abs()) / math.pi)
+        log = torch.log(torch.atan2(torch.ones_like(z), _size(z)) / math.pi)
         return torch.where(z > 0, -log, log)
 
     @staticmethod

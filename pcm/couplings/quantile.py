@@ -145,9 +145,12 @@ class StudentTCoupling(Quantile):
 
 def _student_tail(z: Tensor, df: Tensor) -> Tensor:
     """Signed log tail of the standard t law: ``2 min(u, 1 - u) = I_p(df / 2, 1 / 2)``, ``p = df / (df + z^2)``."""
-    square = z * z
+    middle = z == 0.0
+    beside = z - torch.where(middle, 1e-6, 0.0)  # for the slope: the derivative in p is infinite at p = 1
+    square = beside * beside
     total = df + square
     inner = beta_tail(df / total, square / total, df / 2.0, torch.full_like(df, 0.5))
     positive = inner > 0
     log = torch.where(positive, torch.log1p(-torch.exp(-torch.where(positive, inner, 1.0))), inner) - math.log(2.0)
+    log = log - torch.where(middle, log + math.log(2.0), 0.0).detach()
     return torch.where(z > 0, -log, log)

@@ -115,13 +115,17 @@ class Truncated(TorchDistribution):
         new._validate_args = self._validate_args
         return new
 
+    @property
+    def log_mass(self) -> Tensor:
+        """Log probability of the bounds under the base, shape (batch)."""
+        return tail.log_mass(*_limits(self))
+
     def log_prob(self, value: Tensor) -> Tensor:
         """Log density, ``-inf`` outside the bounds."""
         if self._validate_args:
             self._validate_sample(value)
         inside = (value >= self.low) & (value <= self.high)
-        start, end = _limits(self)
-        return torch.where(inside, quiet_log_prob(self.base, value) - tail.log_mass(start, end), -torch.inf)
+        return torch.where(inside, quiet_log_prob(self.base, value) - self.log_mass, -torch.inf)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         """By the quantile function."""
@@ -242,9 +246,15 @@ def _widen(fn: Any, at: Tensor) -> Tensor:
     """Base's tail at the truncated law's tail: sums of positive terms in either tail, so nothing cancels."""
     start, end = _limits(fn)
     total = tail.log_mass(start, end)
-    below = torch.logaddexp(tail.log_cdf(start), tail.log_cdf(at) + total)
-    above = torch.logaddexp(tail.log_sf(end), tail.log_sf(at) + total)
+    below = _either(tail.log_cdf(start), tail.log_cdf(at) + total)
+    above = _either(tail.log_sf(end), tail.log_sf(at) + total)
     return tail.from_logs(below, above)
+
+
+def _either(first: Tensor, second: Tensor) -> Tensor:
+    """``log(e^first + e^second)``; unlike torch's, with a second derivative where one of them is far below."""
+    low, high = torch.minimum(first, second), torch.maximum(first, second)
+    return high + torch.log1p(torch.exp(low - high))
 
 
 def _served(coupling: Coupling) -> bool:

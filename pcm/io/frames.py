@@ -27,6 +27,7 @@ from torch import Tensor
 
 from pcm.errors import DataError, listed
 from pcm.io.columns import Column, element_names
+from pcm.io.intervals import Bounds, Interval, take_intervals
 from pcm.io.labels import codes_of, labels_of
 from pcm.io.sources import Source, open_source, refuse_strangers
 
@@ -46,13 +47,18 @@ class Evidence:
     missing : tuple of str
         Columns that the data does not have.
     holes : dict of str to Tensor
-        ``bool [unit]``, true where the cell is empty (or any element of it); only for columns with holes.
+        ``bool [unit]``, true where the cell is empty (or any element of it) or an interval; only for columns with
+        holes.
+    bounds : dict of str to (Tensor, Tensor)
+        Lowest and highest value of every unit ``[unit]``, infinite but for cells that are intervals; only for columns
+        with intervals.
     """
 
     values: dict[str, Tensor]
     index: pd.Index
     missing: tuple[str, ...] = ()
     holes: dict[str, Tensor] = field(default_factory=dict)
+    bounds: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.index)
@@ -110,18 +116,24 @@ def read_evidence(
     source = open_source(data, columns, what)
     values: dict[str, Tensor] = {}
     holes: dict[str, Tensor] = {}
+    bounds: dict[str, tuple[Tensor, Tensor]] = {}
     missing = []
     for column in columns:
-        cells = _gather(column, source)
+        cells, between = _gather(column, source)
         if cells is None:
             missing.append(column.name)
             continue
+        if between is not None:
+            cells = _met(cells, between)
+            if (open_ := between.cells & (between.low < between.high)).any():
+                low, high = np.where(open_, between.low, -np.inf), np.where(open_, between.high, np.inf)
+                bounds[column.name] = torch.from_numpy(low), torch.from_numpy(high)
         values[column.name], hole = _tensor(column, cells, source, share)
         if hole is not None:
             holes[column.name] = hole
     if missing:
         refuse_strangers(columns, missing, source, ignore_extra=ignore_extra)
-    return Evidence(values, source.index, tuple(missing), holes)
+    return Evidence(values, source.index, tuple(missing), holes, bounds)
 
 
 def write_frame(
@@ -172,15 +184,36 @@ def write_frame(
     return pd.DataFrame(table, index=index)
 
 
-def _gather(column: Column, source: Source) -> np.ndarray | None:
-    """The column's cells as bools, integers, or floats with NaN for holes; None where the data has no such column."""
+def _met(cells: np.ndarray, between: Bounds) -> np.ndarray:
+    """The column's cells where intervals whose ends meet are exact values."""
+    met = between.cells & (between.low == between.high)
+    return np.where(met, between.low, cells) if met.any() else cells
+
+
+def _gather(column: Column, source: Source) -> tuple[np.ndarray | None, Bounds | None]:
+    """The column's cells as bools, integers, or floats with NaN for holes (None where the data has no such column),
+    and its intervals."""
+    if column.name not in source.names or (column.event_shape and _elements(column, source)):
+        return _stacked(column, source), None
+    raw = source.get(column.name)
+    plain = not isinstance(raw, Interval) and isinstance(raw.dtype, np.dtype) and raw.dtype.kind != "O"
+    between = None if plain else take_intervals(column, raw, source.fail)
+    return _cells(column, raw if between is None else between.rest, source), between
+
+
+def _elements(column: Column, source: Source) -> list[str]:
+    return [name for name in element_names(column) if name in source.names]
+
+
+def _stacked(column: Column, source: Source) -> np.ndarray | None:
+    """A column that stands in the data as one column an element."""
     here = column.name in source.names
     if not column.event_shape:
-        return _cells(column, source.get(column.name), source) if here else None
+        return None
     names = element_names(column)
-    found = [name for name in names if name in source.names]
+    found = _elements(column, source)
     if not found:
-        return _cells(column, source.get(column.name), source) if here else None
+        return None
     if here:
         raise source.fail(column.name, f"stands beside '{found[0]}'", None, "Keep one of the two forms.")
     if len(found) < len(names):

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from pcm.errors import DataError, listed
 from pcm.io.columns import Column, element_names
+from pcm.io.intervals import Interval
 
 __all__ = ["Source", "open_source", "refuse_strangers"]
 
@@ -119,7 +120,7 @@ def _open_arrow(data: pa.Table, columns: Sequence[Column], what: str) -> Source:
 def _open_mapping(data: Mapping, columns: Sequence[Column], what: str) -> Source:
     wanted = {name for c in columns for name in (c.name, *(element_names(c) if c.event_shape else ()))}
     read = {name: _array(name, value, what) for name, value in data.items() if name in wanted}
-    lengths = {name: len(value) for name, value in read.items() if value.ndim}
+    lengths = {name: length for name, value in read.items() if (length := _length(value)) is not None}
     n = next(iter(lengths.values()), 1)
     if any(length != n for length in lengths.values()):
         raise DataError(
@@ -142,15 +143,26 @@ def _open_mapping(data: Mapping, columns: Sequence[Column], what: str) -> Source
 
     def get(name: str) -> Any:
         value = read[name]
-        return value if value.ndim else np.full(n, value[()])
+        if isinstance(value, Interval) and value.units is None:
+            return Interval(np.full(n, value.low), value.high)
+        return value if isinstance(value, Interval) or value.ndim else np.full(n, value[()])
 
     keep = [value.copy(deep=False) for value in read.values() if isinstance(value, pd.Series)]
     return Source(list(data), get, pd.RangeIndex(n) if index is None else index, what, keep)
 
 
+def _length(value: Any) -> int | None:
+    """How many units a mapping's entry has values for; None for one that stands for every unit."""
+    if isinstance(value, Interval):
+        return value.units
+    return len(value) if value.ndim else None
+
+
 def _array(name: str, value: Any, what: str) -> Any:
-    """A mapping's entry as a Series or an array; scalars as arrays without dims."""
-    if isinstance(value, (np.ndarray, pd.Series)) and not isinstance(value, np.ma.MaskedArray):
+    """A mapping's entry as a Series or an array; scalars as arrays without dims. An interval stays one."""
+    if isinstance(value, pd.Interval):
+        value = np.array([value], dtype=object)[0:1].reshape(())
+    if isinstance(value, (np.ndarray, pd.Series, Interval)) and not isinstance(value, np.ma.MaskedArray):
         return value
     if isinstance(value, Tensor):
         value = value.detach().cpu()

@@ -9,6 +9,8 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import torch
+
 from pcm.query.account import Account, SiteAccount
 from pcm.worlds import Stochastic
 
@@ -35,6 +37,9 @@ def account_of(run: Evaluation) -> Account:
     notes += [f"{name} is private noise: {mechanism!r}" for name, mechanism in noised.items()]
     if run.latent is not None:
         notes.append("missing values are taken to be missing at random given what is observed")
+        for name, (low, high) in run.bounds.items():
+            count = int(((low > -math.inf) | (high < math.inf)).sum())
+            notes.append(f"{name} is known to lie in an interval for {count} of {run.units} units")
         khat = max(khat or 0.0, float(run.latent.khat.max())) if run.latent.khat.max() > 0 else khat
         if math.isfinite(run.latent.ess.min()):
             ess = min(ess or math.inf, float(run.latent.ess.min()))
@@ -101,9 +106,13 @@ def _missing_words(run: Evaluation, name: str) -> str:
     inferred, barren = space.inferred.get(name), space.barren.get(name)
     words = []
     if inferred is not None and bool(inferred.any()):
-        words.append(f"posterior ({run.latent.method})")
+        words.append(f"posterior ({run.latent.method(inferred)})")
     if barren is not None and bool(barren.any()):
-        words.append("its mechanism")
+        within = barren & space.bounded[name] if name in space.bounded else torch.zeros_like(barren)
+        if bool(within.any()):
+            words.append("its mechanism truncated to the interval")
+        if bool((barren & ~within).any()):
+            words.append("its mechanism")
     return " or ".join(words)
 
 
@@ -111,7 +120,7 @@ def _world_words(run: Evaluation, world: str) -> str:
     plan = run.plans[world]
     open_ends = [name for name in run.structure.sites if plan.randomness[name] and name in plan.changed]
     if not open_ends and run.latent is not None:
-        exact = run.latent.gaussian
+        exact = bool(run.latent.gaussian.any())
         return "averaged over the posterior of what is missing" + (", in closed form where linear" if exact else "")
     if not open_ends:
         return "every value determined by the evidence" + (" and the parameters" if run.lanes > 1 else "")

@@ -16,8 +16,8 @@ replayed in worlds where some sites or edges are set.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -34,7 +34,9 @@ from pcm.query.effect import Effect, check_probability
 from pcm.query.evaluate import Evaluation
 from pcm.query.evidence import read_units
 from pcm.query.memory import check_fits, read_limit
+from pcm.query.missing import check_method_name
 from pcm.query.model import Model, check_draws
+from pcm.query.moments import Moments
 from pcm.query.named_worlds import FACTUAL, read_outcome, read_worlds
 from pcm.query.quantile import weighted_quantile
 from pcm.query.scenarios import blocks, means, table
@@ -53,9 +55,11 @@ def counterfactual(
     memory_limit: int | str | None = None,
     draws: int = 256,
     seed: int | None = None,
+    method: str = "auto",
 ) -> Counterfactual:
     """Answer a counterfactual query; see :meth:`pcm.SCM.counterfactual`."""
     check_draws(draws)
+    check_method_name(method)
     named = read_worlds(model, do, worlds)
     asked, limit = read_outcome(model, outcome), read_limit(memory_limit)
     units = read_units(model, data)
@@ -72,6 +76,8 @@ def counterfactual(
         missing=units.missing,
         outcome=asked,
         limit=limit,
+        bounds=units.bounds,
+        method=method,
     )
     return Counterfactual(run, frozenset(units.values) - model.structure.parametric - units.missing.keys())
 
@@ -140,16 +146,22 @@ class Counterfactual:
     def diagnostics(self) -> pd.DataFrame:
         """How well each unit's missing values were inferred, a row a unit.
 
-        ``missing`` counts its missing sites; ``ess`` and ``khat`` are of its importance weights (infinite and 0 where
-        the posterior is exact); ``flagged`` units are not to be trusted.
+        ``missing`` counts its missing sites (``intervals`` of which are known to lie in one); ``method`` is how what is
+        missing was inferred (``"none"`` where it is drawn from its mechanism alone, or nothing is); ``ess`` and
+        ``khat`` are of its importance weights (infinite and 0 where there are none); ``flagged`` units are not to be
+        trusted.
         """
         run = self._run
         count = sum((mask.numpy().astype(int) for mask in run.missing.values()), np.zeros(len(self), dtype=int))
+        between = [((low > -torch.inf) | (high < torch.inf)).numpy() for low, high in run.bounds.values()]
+        columns: dict[str, Any] = {"missing": count, "intervals": sum(between, np.zeros(len(self), dtype=int))}
         if run.latent is None:
-            columns: dict[str, Any] = {"missing": count, "ess": np.inf, "khat": 0.0, "flagged": False}
+            columns |= {"method": "none", "ess": np.inf, "khat": 0.0, "flagged": False}
         else:
             found = run.latent
-            columns = {"missing": count, "ess": found.ess, "khat": found.khat, "flagged": found.flagged}
+            open_ = sum((mask.numpy() for mask in found.space.inferred.values()), np.zeros(len(self), dtype=bool))
+            names = np.where(open_, found.rung, "none").astype(object)
+            columns |= {"method": names, "ess": found.ess, "khat": found.khat, "flagged": found.flagged}
         return pd.DataFrame(columns, index=self.index)
 
     # -- answers -----------------------------------------------------------------------------------------------------
@@ -183,7 +195,7 @@ class Counterfactual:
             return self._out(((chances * (codes - mean[..., None]) ** 2).sum(-1)).clamp(min=0).sqrt(), name)
         analytic = self._run.moments(world, name)
         if analytic is not None:
-            return self._out(analytic.sd, name)
+            return self._out(self._covered(analytic, analytic.sd, world, name, lambda draws: draws.std(0)), name)
         draws = self._run.drawn(world, name).to(torch.float64)
         if len(draws) == 1 or not self._uncertain(world, name):
             return np.zeros(self._out(draws[0], name).shape)
@@ -222,7 +234,11 @@ class Counterfactual:
             return np.stack([self._out(end.to(torch.float64), name) for end in ends], -1)
         analytic = self._run.moments(world, name)
         if analytic is not None:
-            return np.stack([self._out(analytic.quantile(level), name) for level in levels], -1)
+            ends = [
+                self._covered(analytic, analytic.quantile(level), world, name, partial(torch.quantile, q=level, dim=0))
+                for level in levels
+            ]
+            return np.stack([self._out(end, name) for end in ends], -1)
         atoms = self._run.atoms(world, name)
         if atoms is not None:
             ends = [weighted_quantile(*atoms, level) for level in levels]
@@ -421,6 +437,15 @@ class Counterfactual:
         if world == FACTUAL and name in self._observed:
             return False
         return self._run.random(world, name) or (not self._run.main.single and not self._run._fixed(world, name))
+
+    def _covered(
+        self, analytic: Moments, answer: Tensor, world: str, name: str, of_draws: Callable[[Tensor], Tensor]
+    ) -> Tensor:
+        """What was computed where it could be, of the draws elsewhere."""
+        if analytic.whole:
+            return answer
+        event = len(self._run.structure.sites[name].event)
+        return analytic.over(answer, of_draws(self._run.drawn(world, name).to(answer.dtype)), event)
 
     def _code(self, name: str, outcome: Any) -> Any:
         outcome = outcome.item() if isinstance(outcome, np.generic) else outcome

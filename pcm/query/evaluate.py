@@ -89,7 +89,10 @@ class Evaluation(Runs):
         """Expected value over the lanes too, ``(*inner, unit, *event)``, without keeping each lane's value."""
         analytic = self.moments(world, name)
         if analytic is not None:
-            return analytic.mean
+            if analytic.whole:
+                return analytic.mean
+            rest = self.mean(world, name).mean(0)
+            return analytic.over(analytic.mean, rest, len(self.site(name).event))
         known = ("value", world, name) in self._cache or ("mean", world, name) in self._cache
         if (
             self.main.weights is not None
@@ -250,14 +253,13 @@ class Evaluation(Runs):
         return drawn if self.main is self.sampled else drawn.mean(0, keepdim=True)
 
     def moments(self, world: str, name: str) -> Moments | None:
-        """Analytic moments, where what is missing has a Gaussian posterior and the variable is linear in it."""
+        """Mean, standard deviation and quantiles that need no draws, for the units that allow it; see
+        :mod:`pcm.query.moments`."""
         key = ("moments", world, name)
         if key not in self._cache:
             found = None
             if (
                 self.latent is not None
-                and self.latent.gaussian
-                and self.latent.space.width
                 and not self.random(world, name)
                 and not self._fixed(world, name)
                 and not self.site(name).discrete

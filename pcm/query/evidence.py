@@ -22,12 +22,13 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from pcm.couplings import check_distribution, check_value
+from pcm.couplings import check_distribution, check_value, impossible
 from pcm.couplings.parameters import compact
 from pcm.errors import EvidenceError, QueryError, SupportError, listed
 from pcm.io.columns import Column
 from pcm.io.frames import read_evidence, write_frame
 from pcm.program import Site
+from pcm.query.intervals import check_intervals
 from pcm.query.model import Model
 from pcm.query.reports import read_reports
 from pcm.worlds import Constant, Factual, Function, PerUnit, Stochastic, WorldPlan, align, factual, set_value
@@ -66,11 +67,13 @@ def _columns(
 
 @dataclass(frozen=True)
 class Units:
-    """Evidence of units: values ``(*inner, unit, *event)``, names, and which stochastic sites which units lack."""
+    """Evidence of units: values ``(*inner, unit, *event)``, names, which stochastic sites which units lack, and the
+    intervals that some of these lie in, two tensors ``(unit,)``."""
 
     values: dict[str, Tensor]
     index: pd.Index
     missing: dict[str, Tensor]
+    bounds: dict[str, tuple[Tensor, Tensor]]
 
 
 def read_units(model: Model, data: Any, *, what: str = "evidence", partial: bool = True) -> Units:
@@ -85,6 +88,7 @@ def read_units(model: Model, data: Any, *, what: str = "evidence", partial: bool
     data = read_reports(model, data, what)
     found = read_evidence(data, columns_of(model), what=what, share=True)
     sites, units = model.structure.sites, len(found.index)
+    check_intervals(model, found, what)
     values = {name: _placed(value, len(sites[name].inner)) for name, value in found.values.items()}
     set_by = align(model.interventions, found.index)
     missing: dict[str, Tensor] = {}
@@ -110,7 +114,8 @@ def read_units(model: Model, data: Any, *, what: str = "evidence", partial: bool
         rows = [] if name in found.missing else [found.index[int(row)] for row in missing[name].nonzero().flatten()]
         kind = "covariates have no distribution to fill them from" if sites[name].kind == "covariate" else what
         raise EvidenceError(
-            f"the {what} lacks the {_kind(lacking, sites)} {listed(lacking)}"
+            f"the {what} {'has intervals for' if name in found.bounds else 'lacks'} the {_kind(lacking, sites)} "
+            f"{listed(lacking)}"
             + (f" in {len(rows)} of {units} rows (first: {listed(rows, 5)})" if rows else "")
             + f"; it has {listed(_names(data))}. "
             + (f"Give every column: {kind}." if sites[name].kind == "covariate" else "Every cell is needed here."),
@@ -127,7 +132,7 @@ def read_units(model: Model, data: Any, *, what: str = "evidence", partial: bool
                     f"deterministic column for its causes is not supported. Give {sorted(above)[0]}, or drop '{name}'.",
                     column=name,
                 )
-    return Units(values, found.index, missing)
+    return Units(values, found.index, missing, found.bounds)
 
 
 def _check_spelling(name: str, data: Any, sites: Mapping[str, Site], what: str) -> None:
@@ -166,18 +171,21 @@ def check_evidence(
     parameters: Mapping[str, Tensor],
     plan: WorldPlan | None = None,
     needed: frozenset[str] | None = None,
+    *,
+    possible: bool = False,
 ) -> Factual:
     """Run the program at the evidence and check every value against its distribution; return that run.
 
     The distributions of the ``needed`` sites are kept (all by default). That their parameters are finite is seen by
-    whoever computes with them; that they are in their domain is checked here.
+    whoever computes with them; that they are in their domain is checked here, and with ``possible`` that no value has
+    probability zero.
 
     Raises
     ------
     SupportError
         A value outside its distribution's support, or a parameter of a distribution outside its domain.
     EvidenceError
-        A deterministic column that contradicts the columns it is computed from.
+        A deterministic column that contradicts the columns it is computed from; a value of probability zero.
     """
     sites = model.structure.sites
     plan = WorldPlan(model.structure, model.interventions) if plan is None else plan
@@ -194,6 +202,9 @@ def check_evidence(
                 check_value(past.fns[name], past.values[name], name, finite=False)  # frames hold finite numbers
             except SupportError as error:
                 raise _placed_error(error, name, index) from None
+    for name in list(past.fns):
+        if possible and name not in plan.sets:
+            _check_possible(past.fns[name], name, past.values[name], sites[name], index)
         if needed is not None and name not in needed:
             del past.fns[name]
     for name, value in values.items():
@@ -223,6 +234,21 @@ def _check_codes(name: str, value: Tensor, site: Site, labels: tuple[Any, ...] |
             value=int(value[bad].flatten()[0]),
             rows=[index[row]],
         )
+
+
+def _check_possible(fn: Any, name: str, value: Tensor, site: Site, index: pd.Index) -> None:
+    bad = impossible(fn, value)
+    if bad is None:
+        return
+    rows = bad.movedim(len(site.inner), 0).reshape(len(index), -1).any(1).nonzero().flatten().tolist()
+    given = value.movedim(len(site.inner), 0)[rows[0]].tolist()
+    raise EvidenceError(
+        f"column '{name}' contradicts the program, which gives {site.family} no chance of {given} in row "
+        f"{index[rows[0]]}" + (f" (nor of what {len(rows) - 1} other rows have)" if len(rows) > 1 else "") + ", given "
+        "what else was observed of it. Mend the evidence, or the program.",
+        column=name,
+        rows=[index[row] for row in rows],
+    )
 
 
 def _placed_error(error: SupportError, name: str, index: pd.Index) -> SupportError:

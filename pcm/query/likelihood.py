@@ -181,13 +181,13 @@ def _integrated(
             prior = replace(model, posterior=None).parameters(3, 1, prior=True)
             trials += [{name: value[draw] for name, value in prior.items()} for draw in range(3)]
         try:
-            marginal = Marginal(model.program, plan, inputs, found.missing, len(index), trials)
+            marginal = Marginal(model.program, plan, inputs, found.missing, len(index), trials, found.bounds)
         except PCMError:
             raise
         except Exception:  # data that the program cannot read: say which, where that is why
             check_evidence(model, found.values, index, first)
             raise
-        absent = [name for name, mask in marginal.barren.items() if bool(mask.all())]
+        absent = [name for name, mask in marginal.barren.items() if bool(mask.all()) and name not in found.bounds]
         if absent:
             raise EvidenceError(
                 f"the data lacks the variable{'s' if len(absent) > 1 else ''} {listed(absent)}, and nothing that it "

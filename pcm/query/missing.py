@@ -11,12 +11,13 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
-from pcm.errors import FitWarning, listed
-from pcm.infer.latent import LatentPosterior, Space, infer_latent
+from pcm.errors import ArgumentError, EvidenceError, FitWarning, QueryError, listed, suggestion
+from pcm.infer.latent import METHODS, LatentPosterior, Space, infer_latent
 from pcm.infer.latent.space import MAX_CONFIGURATIONS
 from pcm.io import row_ids
 from pcm.worlds import world_noise
@@ -24,34 +25,65 @@ from pcm.worlds import world_noise
 if TYPE_CHECKING:
     from pcm.query.runs import Runs
 
-__all__ = ["barren_noise", "infer_missing"]
+__all__ = ["barren_noise", "check_method_name", "infer_missing"]
 
 #: Coordinates up to which everything missing is first tried together.
 WIDTH = 40
 
 
-def infer_missing(run: Runs, values: Mapping[str, Tensor], draws: int) -> LatentPosterior:
+def infer_missing(run: Runs, values: Mapping[str, Tensor], draws: int, method: str = "auto") -> LatentPosterior:
     """The posterior of the missing values of every unit, under every parameter draw."""
     sites = run.structure.sites
     fitted = len(next(iter(run.parameters.values()))) if run.parameters else 1
     draws = fitted if fitted > 1 else draws
-    together = all(
-        sites[name].cardinality is not None and not sites[name].inner and (sites[name].scalar or sites[name].one_hot)
-        for name in run.missing
-        if sites[name].discrete
-    )
-    counts = [sites[name].cardinality or 1 for name in run.missing if sites[name].discrete]
-    found = None
-    if together and math.prod(counts) <= MAX_CONFIGURATIONS:
-        space = Space(run.program, run.base, values, run.missing, run.units, split=False)
-        if space.width <= WIDTH:
-            found = infer_latent(
-                space, run.parameters, fitted, draws=draws, seed=run.seed, rows=row_ids(run.index), gaussian_only=True
-            )
-    if found is None:
-        space = Space(run.program, run.base, values, run.missing, run.units)
-        found = infer_latent(space, run.parameters, fitted, draws=draws, seed=run.seed, rows=row_ids(run.index))
-    assert found is not None  # only gaussian_only gives up
+    rows = row_ids(run.index)
+
+    def space_of(split: Tensor, finite: bool = True) -> Space:
+        return Space(
+            run.program, run.base, values, run.missing, run.units, bounds=run.bounds, split=split, finite=finite
+        )
+
+    def infer(split: Tensor, method: str = method) -> LatentPosterior:
+        space = space_of(split)
+        drawn = [name for name, mask in space.barren.items() if bool(mask.any())]
+        if not space.width and drawn and all(map(space.enumerable, drawn)):
+            sizes = [*space.counts.values(), *(sites[name].cardinality or 1 for name in drawn)]
+            if math.prod(sizes) <= MAX_CONFIGURATIONS:
+                space = space_of(split, finite=False)  # then nothing is drawn
+        _check_method(space, method)
+        return infer_latent(space, run.parameters, fitted, draws=draws, seed=run.seed, rows=rows, method=method)
+
+    try:
+        apart = torch.zeros(run.units, dtype=torch.bool)  # units whose barren sites are set apart from the start
+        for low, high in run.bounds.values():
+            apart |= (low > -math.inf) | (high < math.inf)
+        for name, mask in run.missing.items():
+            finite = sites[name].cardinality is not None and not sites[name].inner
+            if sites[name].discrete and not (finite and (sites[name].scalar or sites[name].one_hot)):
+                apart |= mask
+        counts = [sites[name].cardinality or 1 for name in run.missing if sites[name].discrete]
+        found = None
+        together = method in ("auto", "gaussian") and not bool(apart.all()) and math.prod(counts) <= MAX_CONFIGURATIONS
+        if together and space_of(apart).width <= WIDTH:
+            found = infer(apart, "gaussian")
+        if found is None:
+            found = infer(torch.ones_like(apart))
+        elif not bool(found.gaussian.all()):
+            found = infer(apart | ~found.gaussian)
+    except EvidenceError as error:
+        raise _named(error, run.index) from None
+    if method == "gaussian" and not bool(found.gaussian.all()):
+        names = [run.index[int(row)] for row in (~found.gaussian).nonzero().flatten()]
+        raise QueryError(
+            f"method='gaussian': the posterior of what is missing is not Gaussian for {len(names)} of {run.units} "
+            f"units (first: {listed(names, 5)}). Take method='auto', 'laplace' or 'importance'."
+        )
+    if method == "quadrature" and (found.rung == "laplace").any():
+        names = [run.index[int(row)] for row in (found.rung == "laplace").nonzero()[0]]
+        raise QueryError(
+            f"method='quadrature' integrates one smooth open number a unit; {len(names)} of {run.units} units "
+            f"(first: {listed(names, 5)}) leave more open, or are not smooth in it. Take method='auto' or 'importance'."
+        )
     bad = found.flagged
     if bad.any():
         names = [run.index[int(row)] for row in bad.nonzero()[0][:5]]
@@ -62,6 +94,37 @@ def infer_missing(run: Runs, values: Mapping[str, Tensor], draws: int) -> Latent
             stacklevel=4,
         )
     return found
+
+
+def check_method_name(method: Any) -> None:
+    """Raise unless there is such a method."""
+    if method not in METHODS:
+        raise ArgumentError(f"method={method!r} is none of {listed(METHODS)}.{suggestion(method, METHODS)}")
+
+
+def _check_method(space: Space, method: str) -> None:
+    """Raise where a method cannot serve what is missing."""
+    if method == "enumerate" and space.continuous:
+        name = space.continuous[0]
+        raise QueryError(
+            f"method='enumerate': '{name}' is continuous and missing for {int(space.inferred[name].sum())} units that "
+            "have evidence on it; only finite variables can be enumerated. Take method='auto'.",
+            site=name,
+        )
+    if method in ("quadrature", "laplace", "importance") and space.discrete and not space.continuous:
+        raise QueryError(
+            f"method='{method}' is for continuous variables; all that is missing ({listed(space.discrete)}) is finite "
+            "and enumerated exactly. Take method='auto' or 'enumerate'.",
+            site=space.discrete[0],
+        )
+
+
+def _named(error: EvidenceError, index: Any) -> EvidenceError:
+    """The same error with the units' own names."""
+    rows = [index[int(row)] for row in error.rows]  # type: ignore[attr-defined]
+    first = rows[:5]
+    words = f"{error.message} Rows: {listed(first)}{', …' if len(rows) > 5 else ''}."
+    return EvidenceError(words, column=error.column, rows=rows)  # type: ignore[attr-defined]
 
 
 def barren_noise(run: Runs) -> Callable[[range], dict[str, Tensor]] | None:

@@ -82,7 +82,8 @@ def points(
         whole = stop - start == units
         part = dict(values) if whole else {n: _narrow(model, n, v, start, stop) for n, v in values.items()}
         rows = index if whole else index[start:stop]
-        past = check_evidence(model, part, rows, parameters, base if whole else base.narrow(start, stop), needed)
+        here = base if whole else base.narrow(start, stop)
+        past = check_evidence(model, part, rows, parameters, here, needed, possible=True)
         for name, value in past.values.items():
             if name not in values:
                 _keep(found.factual, name, value, model, name, start, stop, units)

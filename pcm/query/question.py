@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from pcm.errors import ArgumentError, DataError, QueryError, UnknownNameError, listed, suggestion
+from pcm.query.missing import check_method_name
 from pcm.query.model import Model
 from pcm.worlds import Target, choose_seed
 
@@ -46,6 +47,8 @@ class Question:
     seed : int, optional
     latent : collection of str
         Variables of the program that nobody observes, besides those that ``data`` lacks; identification reads it.
+    method : str
+        How what ``data`` lacks is inferred.
     """
 
     model: Model
@@ -59,6 +62,7 @@ class Question:
     draws: int = 500
     seed: Any = None
     latent: Collection[str] = ()
+    method: str = "auto"
 
     @classmethod
     def of(cls, model: Model, treatment: str, outcome: str, options: Mapping[str, Any], **defaults: Any) -> Question:
@@ -116,6 +120,11 @@ class Question:
         for name in (treatment, outcome, *self.latent):
             if name not in sites:
                 raise UnknownNameError(name, known=list(sites))
+        check_method_name(self.method)
+        if self.method != "auto" and not self.given:
+            raise ArgumentError(
+                f"method='{self.method}' is how missing values of data= are inferred; fresh units have none."
+            )
         if treatment == outcome:
             raise ArgumentError(f"treatment and outcome are both '{treatment}'; an effect is on another variable.")
         for name in (treatment, outcome):

@@ -33,6 +33,7 @@ from pcm.query.lanes import Lanes, lanes_of
 from pcm.query.memory import Store, check_fits
 from pcm.query.missing import barren_noise, infer_missing
 from pcm.query.model import Model
+from pcm.query.nodes import node_lanes
 from pcm.query.points import points
 from pcm.worlds import Factual, Replayed, Stochastic, Target, WorldPlan, align, factual, over_lanes, replay, world_noise
 
@@ -61,6 +62,10 @@ class Runs:
     seed : int
     missing : dict of name to bool tensor ``(unit,)``, optional
         Stochastic sites that some units lack; their values there are not read.
+    bounds : dict of name to two tensors ``(unit,)``, optional
+        Lowest and highest value of missing sites, infinite for units that know neither.
+    method : str
+        How what is missing is inferred; ``"auto"`` chooses for each unit.
     references : dict of world to interventions, optional
         The reference world of a nested one.
     outcome : tuple of names, optional
@@ -80,6 +85,8 @@ class Runs:
         draws: int,
         seed: int,
         missing: Mapping[str, Tensor] | None = None,
+        bounds: Mapping[str, tuple[Tensor, Tensor]] | None = None,
+        method: str = "auto",
         references: Mapping[str, Mapping[Target, Any]] | None = None,
         outcome: tuple[str, ...] | None = None,
         limit: int | None = None,
@@ -117,10 +124,14 @@ class Runs:
             self._cache = Store(max(0, limit - 2 * size))  # the values kept, and an array of them handed out
         else:
             self._cache = Store(None if outcome is None else max(size, LEAST))
-        self.missing = dict(missing or {})
+        self.missing, self.bounds = dict(missing or {}), dict(bounds or {})
         with self.program.sealed():
-            self.latent = infer_missing(self, values, draws) if self.missing else None
+            self.latent = infer_missing(self, values, draws, method) if self.missing else None
             self.main, self.sampled = lanes_of(self.parameters, self.latent, draws, barren_noise(self))
+            if self.latent is not None and self.main is self.sampled:
+                integrating = node_lanes(self.latent, self.parameters)
+                if integrating is not None and bool(integrating[1].all()):
+                    self.main = integrating[0]
             first = {**values, **self._first_values()}
             # of several states of knowledge this first run is a check, and each query runs them all
             keep = frozenset(self.asked) if self.main.single else frozenset()

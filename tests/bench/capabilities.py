@@ -149,6 +149,7 @@ ROWS = {
     ),
     "column": Row("… a column never recorded: its posterior", _latent(), 0.1, {"fresh noise": _latent_afresh()}),
     "cells": Row("… cells missing, others for each unit", _SPARSE, 0.1),
+    "interval": Row("… a cell known to lie in an interval", stats.truncnorm(-0.75, 0.25, loc=0.75).mean() + 0.4, 0.03),
     "shift": Row("`do`: a shift", -0.4, 0.03),
     "policy": Row(
         "`do`: a policy on another variable",

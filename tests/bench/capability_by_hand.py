@@ -186,6 +186,17 @@ def _() -> Any:
     return torch.stack(found).mean(0)
 
 
+@cell("interval", "Pyro", replay, pull_residual, push_residual, counted=True)
+def _() -> Any:
+    law = dist.Normal(0.7 * 0.5 + 0.4, 1.0)
+    low, high = law.cdf(torch.tensor(0.0)), law.cdf(torch.tensor(1.0))
+    joe = same({"X": 0.5, "H": 1.0}, MANY)
+    joe["Y"] = law.icdf(low + torch.rand(MANY) * (high - low))
+    return replay(plated(MODEL, MANY), joe, {"H": torch.tensor(2.0)}, pull_residual, push_residual)[1]["Y"][
+        "value"
+    ].mean()
+
+
 def outcome(program: Any, world: Any) -> Any:
     return poutine.trace(poutine.do(plated(program, MANY), data=world)).get_trace().nodes["Y"]["value"]
 

@@ -217,6 +217,12 @@ def _() -> Any:
     return pcm.SCM(MODEL).counterfactual(SPARSE, do={"H": 2.0}, seed=0).mean("Y")
 
 
+@cell("interval", "pcm")
+def _() -> Any:
+    joe = {"X": 0.5, "H": 1.0, "Y": pcm.Interval(0.0, 1.0)}
+    return pcm.SCM(MODEL).counterfactual(joe, do={"H": 2.0}, seed=0).mean("Y")
+
+
 @cell("shift", "pcm")
 def _() -> Any:
     return pcm.SCM(MODEL).do(H=lambda H: H - 1).sample(MANY, seed=0)["Y"].mean()

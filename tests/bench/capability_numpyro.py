@@ -168,6 +168,13 @@ def _() -> Any:
     return jax.vmap(answer)(laplace_jax(filled)).mean(0)
 
 
+@cell("interval", "NumPyro", replay_jax, pull_residual, push_residual, counted=True)
+def _() -> Any:
+    law_y = law.TruncatedNormal(0.7 * 0.5 + 0.4, 1.0, low=0.0, high=1.0)
+    joe = {"X": jnp.full(MANY, 0.5), "H": jnp.ones(MANY), "Y": law_y.sample(jax.random.PRNGKey(0), (MANY,))}
+    return replay_jax(TWIN, joe, {"H": 2.0}, pull_residual, push_residual)[1]["Y"]["value"].mean()
+
+
 class PolicyJax(numpyro.primitives.Messenger):
     """A variable set by a function of itself and of what came before it."""
 

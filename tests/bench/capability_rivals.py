@@ -148,6 +148,11 @@ def _() -> Any:
     return split(MODEL, {"H": torch.tensor(2.0)}, {k: torch.tensor(v) for k, v in SPARSE.items()}, "Y", 3)
 
 
+@cell("interval", "ChiRho")
+def _() -> Any:
+    look_for("chirho", r"(?i)^(interval|censor|truncat)")
+
+
 @cell("shift", "ChiRho")
 def _() -> Any:
     return split(MODEL, {"H": lambda h: h - 1}, {}, "Y", MANY).mean()
@@ -317,6 +322,12 @@ def _() -> Any:
 @cell("cells", "DoWhy gcm")
 def _() -> Any:
     return gcm.counterfactual_samples(equations(), {"H": lambda _: 2.0}, observed_data=pd.DataFrame(SPARSE))["Y"]
+
+
+@cell("interval", "DoWhy gcm")
+def _() -> Any:
+    joe = pd.DataFrame({"X": [0.5], "H": [1.0], "Y": [pd.Interval(0.0, 1.0)]})
+    return gcm.counterfactual_samples(equations(), {"H": lambda _: 2.0}, observed_data=joe)["Y"].astype(float)
 
 
 @cell("shift", "DoWhy gcm")

@@ -32,9 +32,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pcm.infer.latent.density import peaks
 from pcm.infer.latent.newton import Peak
 from pcm.infer.latent.part import Part
-from pcm.infer.latent.posterior import peaks
 from pcm.infer.latent.quadratic import offsets, predicted
 from pcm.infer.latent.smooth import smoothed
 from pcm.infer.latent.space import Space
@@ -68,6 +68,8 @@ class Marginal:
     units : int
     trials : list of dict of name to tensor
         Values of the parameters at which to try the density; the search for the posterior starts at the first.
+    bounds : dict, optional
+        As for :class:`~pcm.infer.latent.space.Space`.
     """
 
     def __init__(
@@ -78,7 +80,9 @@ class Marginal:
         missing: Mapping[str, Tensor],
         units: int,
         trials: Sequence[Mapping[str, Tensor]],
+        bounds: Mapping[str, tuple[Tensor, Tensor]] | None = None,
     ) -> None:
+        self.bounds = dict(bounds or {})
         self.program, self.plan, self.known, self.missing, self.units = program, plan, known, missing, units
         self.counts = endless(program.structure.sites, missing)
         self.parts: list[Part] = []
@@ -191,6 +195,7 @@ class Marginal:
             for name, value in self.known.items()
         ]
         columns += [mask[:, None].to(torch.float64) for mask in self.missing.values()]
+        columns += [torch.stack(ends, 1) for ends in self.bounds.values()]
         if all(2 * len(torch.unique(column)) <= self.units * column.shape[1] for column in columns):
             _, which, counts = torch.unique(torch.cat(columns, 1), dim=0, return_inverse=True, return_counts=True)
             if 2 * len(counts) <= self.units:
@@ -205,7 +210,9 @@ class Marginal:
         rows = self.kept if rows is None else rows
         if not names:
             return [rows]
-        pattern = torch.stack([self.missing[name][rows] for name in names], 1)
+        masks = [self.missing[name] for name in names]
+        masks += [(low > -math.inf) | (high < math.inf) for low, high in self.bounds.values()]
+        pattern = torch.stack([mask[rows] for mask in masks], 1)
         _, which = torch.unique(pattern, dim=0, return_inverse=True)
         return [rows[which == group] for group in range(int(which.max()) + 1)]
 
@@ -213,7 +220,8 @@ class Marginal:
         sites = self.program.structure.sites
         known = {name: value.index_select(len(sites[name].inner), rows) for name, value in self.known.items()}
         missing = {name: mask[rows] for name, mask in self.missing.items() if bool(mask[rows].any())}
-        return Space(self.program, self.plan, known, missing, len(rows), windows=windows)
+        bounds = {name: (low[rows], high[rows]) for name, (low, high) in self.bounds.items() if name in missing}
+        return Space(self.program, self.plan, known, missing, len(rows), bounds=bounds, windows=windows)
 
     def _part(self, rows: Tensor, parameters: Mapping[str, Tensor]) -> Part:
         make = partial(self._space, rows)

@@ -50,6 +50,16 @@ class Peak:
     log_determinant: Tensor
     converged: Tensor
 
+    def select(self, place: Tensor) -> Peak:
+        """Those of some units."""
+        return Peak(
+            self.vector[:, place],
+            self.terms[:, place],
+            self.factor[:, place],
+            self.log_determinant[:, place],
+            self.converged[:, place],
+        )
+
 
 def climb(evaluate: Evaluate, start: Tensor, active: Tensor, iterations: int = 60, tolerance: float = 1e-13) -> Peak:
     """Damped Newton steps from ``start`` until no unit gains; ``active`` is ``(unit, coordinate)``."""

@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 
 from pcm.infer.latent import windows as counts
+from pcm.infer.latent.density import peaks
 from pcm.infer.latent.kinks import panels, piece_integral, piece_nodes, residuals
-from pcm.infer.latent.posterior import peaks
 from pcm.infer.latent.quadratic import integral, offsets
 from pcm.infer.latent.quadrature import LEVELS, Rule, drawn_rule, product_rule
 from pcm.infer.latent.space import Space

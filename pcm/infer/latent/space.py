@@ -5,6 +5,11 @@ barren site given the rest is its own mechanism, from which it is simply drawn. 
 and is kept as masks, so that every pattern of holes runs in one vectorised pass. Inferred continuous sites enter in the
 unconstrained coordinates of their support; finite discrete ones as configurations.
 
+A site may be known to lie in an interval ``[low, high]``, which is evidence of its own: its factor is
+``1[low <= x <= high]``. Where nothing below it was observed it is drawn from its mechanism truncated to the interval,
+and what is above it sees ``F(high) - F(low)``. Elsewhere its coordinate is the normal score ``z`` of its truncated
+mechanism, ``x = F^-1(F(low) + Phi(z) (F(high) - F(low)))``, which the mechanism alone makes standard normal.
+
 >>> import pyro, pyro.distributions as dist, torch
 >>> from pcm.program import Program
 >>> from pcm.worlds import WorldPlan
@@ -21,6 +26,7 @@ unconstrained coordinates of their support; finite discrete ones as configuratio
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 from collections.abc import Callable, Mapping
@@ -30,11 +36,23 @@ from typing import Any
 import networkx as nx
 import torch
 from torch import Tensor
-from torch.distributions import biject_to, constraints
+from torch.distributions import biject_to
 
-from pcm.couplings import unwrap
-from pcm.couplings.parameters import given_logits
+from pcm.couplings import Truncated, resolve, unwrap
+from pcm.couplings.location_scale import NormalCoupling
 from pcm.errors import QueryError
+from pcm.infer.latent.coordinates import (
+    by_unit,
+    flat,
+    free_shape,
+    from_mechanism,
+    is_real,
+    middle,
+    site_log_prob,
+    spread,
+    unflat,
+    weighed,
+)
 from pcm.program import Program, Site, is_deterministic
 from pcm.worlds import WorldPlan
 
@@ -57,8 +75,12 @@ class Space:
     missing : dict of name to bool tensor ``(unit,)``
         Stochastic sites that some unit lacks.
     units : int
-    split : bool
-        Whether barren sites are set apart; otherwise all that is missing is inferred.
+    bounds : dict of name to two tensors ``(unit,)``, optional
+        Lowest and highest value of missing sites of one number, infinite for units that know neither.
+    split : bool or bool tensor ``(unit,)``
+        Whether (in which units) barren sites are set apart; otherwise all that is missing is inferred.
+    finite : bool
+        Whether finite barren sites are set apart too, and not enumerated with the rest.
     windows : dict of name to (Tensor ``(unit,)``, int), optional
         Lowest value and number of values between which a count without an upper bound is enumerated.
     """
@@ -71,7 +93,9 @@ class Space:
         missing: Mapping[str, Tensor],
         units: int,
         *,
-        split: bool = True,
+        bounds: Mapping[str, tuple[Tensor, Tensor]] | None = None,
+        split: bool | Tensor = True,
+        finite: bool = True,
         windows: Mapping[str, tuple[Tensor, int]] | None = None,
     ) -> None:
         self.program, self.plan, self.units = program, plan, units
@@ -84,7 +108,14 @@ class Space:
             else torch.zeros(self.sites[name].shape(units), dtype=self.sites[name].dtype)
             for name in {*known, *self.missing}
         }
-        self.barren = self._barren() if split else {name: torch.zeros_like(mask) for name, mask in self.missing.items()}
+        kind = program.dtype
+        self.bounds = {
+            name: (low.to(kind), high.to(kind)) for name, (low, high) in (bounds or {}).items() if name in self.missing
+        }
+        self.bounded = {name: (low > -torch.inf) | (high < torch.inf) for name, (low, high) in self.bounds.items()}
+        self.barren = {
+            name: mask & split & (finite or not self.enumerable(name)) for name, mask in self._barren().items()
+        }
         self.inferred = {
             name: mask & ~self.barren[name]
             for name, mask in self.missing.items()
@@ -92,22 +123,45 @@ class Space:
         }
         self.discrete = [name for name in self.inferred if self.sites[name].discrete]
         self.continuous = [name for name in self.inferred if not self.sites[name].discrete]
+        self.offsets, self.counts = {}, {}
         for name in self.discrete:
-            site = self.sites[name]
-            endless = site.cardinality is None and name not in self.windows
-            if endless or site.inner or (site.event and not site.one_hot):
-                raise QueryError(
-                    f"'{name}' is missing for some units that have values below it, and {site.family} with "
-                    f"{'several values a unit' if site.inner or site.event else 'infinitely many values'} cannot be "
-                    "enumerated: give its column, or model it as a finite variable.",
-                    site=name,
-                )
+            self._count(name)
+
+    def enumerable(self, name: str) -> bool:
+        """Whether a site is one finite number (or one-hot row) a unit."""
+        site = self.sites[name]
+        return site.cardinality is not None and not site.inner and (not site.event or site.one_hot)
+
+    def _count(self, name: str) -> None:
+        """How many values a discrete site is enumerated over; an infinite one from the low end of its interval."""
+        site = self.sites[name]
+        if self.enumerable(name):
+            self.counts[name] = site.cardinality or 1
+            return
+        if name in self.windows and not site.inner and not site.event:
+            self.offsets[name], self.counts[name] = self.windows[name]
+            return
+        if name in self.bounds:
+            low, high = self.bounds[name]
+            least = torch.clamp(low, min=float(getattr(site.support, "lower_bound", -torch.inf)))
+            widths = (high - least)[self.inferred[name]]
+            if bool(torch.isfinite(widths).all()):
+                self.offsets[name] = torch.where(self.inferred[name], least, 0.0)
+                self.counts[name] = int(widths.max()) + 1
+                return
+        raise QueryError(
+            f"'{name}' is missing for some units that have values below it, and {site.family} with "
+            f"{'several values a unit' if site.inner or site.event else 'infinitely many values'} cannot be "
+            "enumerated: give its column (or intervals with two ends), or model it as a finite variable.",
+            site=name,
+        )
 
     def _barren(self) -> dict[str, Tensor]:
         """For each missing site, the units in which nothing below it was observed."""
         graph = self.plan.graph
         nothing = torch.zeros(self.units, dtype=torch.bool)
         open_below: dict[str, Tensor] = {}
+        barren: dict[str, Tensor] = {}
         for name in reversed(list(nx.topological_sort(graph))):
             site = self.sites[name]
             if name in self.missing:
@@ -118,8 +172,12 @@ class Space:
                 free = nothing.clone()
             for child in graph.successors(name):
                 free &= open_below[child]
-            open_below[name] = free
-        return {name: open_below[name] for name in self.missing}
+            barren[name] = open_below[name] = free
+            if name in self.bounds:  # what is above it sees the interval
+                open_below[name] = free & ~self.bounded[name]
+                if site.cardinality is not None:
+                    barren[name] = open_below[name]  # enumerated
+        return {name: barren[name] for name in self.missing}
 
     # -- coordinates -------------------------------------------------------------------------------------------------
 
@@ -129,7 +187,7 @@ class Space:
         found, start = {}, 0
         for name in self.continuous:
             site = self.sites[name]
-            width = math.prod(site.inner) * math.prod(_free_shape(site))
+            width = math.prod(site.inner) * math.prod(free_shape(site))
             found[name] = slice(start, start + width)
             start += width
         return found
@@ -150,7 +208,7 @@ class Space:
     @cached_property
     def configurations(self) -> Tensor:
         """Joint codes of the missing discrete sites, ``(configuration, site)``."""
-        counts = [self.windows[n][1] if n in self.windows else self.sites[n].cardinality or 1 for n in self.discrete]
+        counts = [self.counts[name] for name in self.discrete]
         if math.prod(counts) > MAX_CONFIGURATIONS:
             raise QueryError(
                 f"the missing discrete sites {', '.join(self.discrete)} have {math.prod(counts):,} joint values, "
@@ -161,11 +219,34 @@ class Space:
 
     @cached_property
     def counted(self) -> Tensor:
-        """Which configurations count for a unit, ``(config, unit)``: of a site that it has, only the first code."""
+        """Which configurations count for a unit, ``(config, unit)``: of a site that it has, only the first code; of one
+        in an interval, the codes within."""
         mask = torch.ones(len(self.configurations), self.units, dtype=torch.bool)
         for place, name in enumerate(self.discrete):
-            mask &= self.inferred[name][None] | (self.configurations[:, place] == 0)[:, None]
+            code = self.configurations[:, place, None]
+            inside: Any = True
+            if name in self.bounds:
+                low, high = self.bounds[name]
+                value = code + self.offsets.get(name, 0)
+                inside = (value >= low) & (value <= high)
+            mask &= torch.where(self.inferred[name][None], inside, code == 0)
         return mask
+
+    def narrowed(self, rows: Tensor) -> Space:
+        """The space of some units (a bool mask or positions), with the same coordinates and configurations."""
+        made = copy.copy(self)
+        for name in ("active", "counted"):
+            made.__dict__.pop(name, None)
+        made.__dict__.update(slots=self.slots, configurations=self.configurations)
+        place = rows.nonzero().flatten() if rows.dtype == torch.bool else rows
+        made.units = len(place)
+        made.known = {
+            name: value.index_select(len(self.sites[name].inner), place) for name, value in self.known.items()
+        }
+        for group in ("missing", "barren", "inferred", "bounded", "offsets"):
+            setattr(made, group, {name: mask[place] for name, mask in getattr(self, group).items()})
+        made.bounds = {name: (low[place], high[place]) for name, (low, high) in self.bounds.items()}
+        return made
 
     # -- density -----------------------------------------------------------------------------------------------------
 
@@ -188,6 +269,12 @@ class Space:
         """Show ``seen`` the distribution and value of every site at these unobserved values."""
         self._run(parameters, self._placed(vector, codes, None, None), None, seen)
 
+    def culprits(self, parameters: Mapping[str, Tensor], vector: Tensor, codes: Tensor, unit: int) -> list[str]:
+        """Sites whose value has probability zero in a unit."""
+        terms: dict[str, Tensor] = {}
+        self._run(parameters, self._placed(vector, codes, None, None), None, terms=terms)
+        return [name for name, term in terms.items() if float(term[unit]) == -torch.inf]
+
     def complete(
         self, parameters: Mapping[str, Tensor], vector: Tensor, codes: Tensor, uniform: Mapping[str, Tensor]
     ) -> dict[str, Tensor]:
@@ -196,20 +283,29 @@ class Space:
         self._run(parameters, self._placed(vector, codes, uniform, None, found), None)
         return found
 
-    def start(self, parameters: Mapping[str, Tensor], codes: Tensor) -> Tensor:
-        """Coordinates of every inferred site at the median of its mechanism, ``(unit, coordinate)``."""
+    def start(
+        self, parameters: Mapping[str, Tensor], codes: Tensor, uniform: Mapping[str, Tensor] | None = None
+    ) -> Tensor:
+        """Coordinates ``(unit, coordinate)`` of inferred sites drawn from their mechanisms (default: the median)."""
         columns: dict[str, Tensor] = {}
+
+        def level(name: str, site: Site) -> Tensor:
+            return middle(site, self.units) if uniform is None else uniform[name]
 
         def value(name: str, site: Site, fn: Any) -> Tensor:
             if site.discrete:
                 return self._coded(name, site, codes)
-            middle = _median(site, fn, self.units)
-            columns[name] = _flat(biject_to(fn.support).inv(middle), site, self.units)
-            return torch.where(_spread(self.inferred[name], site), middle, self.known[name])
+            drawn = self._drawn(name, site, fn, level(name, site))
+            column = biject_to(fn.support).inv(from_mechanism(site, fn, level(name, site), self.units))
+            if name in self.bounds:
+                column = torch.where(self.bounded[name], torch.special.ndtri(level(name, site)), column)
+            columns[name] = flat(column, site, self.units)
+            return torch.where(spread(self.inferred[name], site), drawn, self.known[name])
 
         def place(name: str, site: Site, fn: Any) -> Tensor:
             inferred = value(name, site, fn) if name in self.inferred else self.known[name]
-            return torch.where(_spread(self.barren[name], site), _median(site, fn, self.units), inferred)
+            drawn = self._drawn(name, site, fn, middle(site, self.units))
+            return torch.where(spread(self.barren[name], site), drawn, inferred)
 
         self._run(parameters, place, None)
         return torch.cat([columns[name] for name in self.continuous], -1) if columns else torch.zeros(self.units, 0)
@@ -232,31 +328,59 @@ class Space:
                     made = self._coded(name, site, codes)
                 else:
                     bijection = biject_to(fn.support)
-                    raw = _unflat(vector[:, self.slots[name]], site, self.units)
+                    raw = unflat(vector[:, self.slots[name]], site, self.units)
                     made = bijection(raw)
-                    if total is not None and not _is_real(fn.support):
+                    scored = mask & self.bounded[name] if name in self.bounds else None
+                    if total is not None and not is_real(fn.support):
                         jacobian = bijection.log_abs_det_jacobian(raw, made)
-                        total.append(torch.where(mask, _by_unit(jacobian, site, self.units), 0.0))
-                value = torch.where(_spread(mask, site), made.to(value.dtype), value)
+                        plain = mask if scored is None else mask & ~scored
+                        total.append(torch.where(plain, by_unit(jacobian, site, self.units), 0.0))
+                    if scored is not None:
+                        made = torch.where(scored, self._scored(name, fn, raw), made)
+                        if total is not None:
+                            total.append(torch.where(scored, -0.5 * raw**2 - 0.5 * math.log(2 * math.pi), 0.0))
+                value = torch.where(spread(mask, site), made.to(value.dtype), value)
             if name in self.barren and bool(self.barren[name].any()):
-                drawn = (
-                    _median(site, fn, self.units) if uniform is None else _drawn(site, fn, uniform[name], self.units)
-                )
-                value = torch.where(_spread(self.barren[name], site), drawn.to(value.dtype), value)
+                drawn = self._median(name, site, fn)
+                if uniform is not None and name in uniform:
+                    drawn = self._drawn(name, site, fn, uniform[name])
+                value = torch.where(spread(self.barren[name], site), drawn.to(value.dtype), value)
             if found is not None:
                 found[name] = value
             return value
 
         return place
 
+    def _truncated(self, name: str, fn: Any) -> Truncated:
+        """A site's mechanism given its interval; itself for units that know none."""
+        return Truncated(unwrap(fn)[0].expand((self.units,)), *self.bounds[name], validate_args=False)
+
+    def _scored(self, name: str, fn: Any, score: Tensor) -> Tensor:
+        """The value at a normal score of the truncated mechanism."""
+        coupling, bare = resolve(self._truncated(name, fn))
+        return coupling.push(bare, NormalCoupling.standard_tail(score))
+
+    def _drawn(self, name: str, site: Site, fn: Any, uniform: Tensor) -> Tensor:
+        """A site from its mechanism, truncated where it lies in an interval."""
+        drawn = from_mechanism(site, fn, uniform, self.units)
+        if name in self.bounds and site.cardinality is None:  # finite ones are enumerated
+            coupling, bare = resolve(self._truncated(name, fn))
+            within = coupling.push(bare, coupling.fresh(bare, uniform)).to(drawn.dtype)
+            drawn = torch.where(self.bounded[name], within, drawn)
+        return drawn
+
+    def _median(self, name: str, site: Site, fn: Any) -> Tensor:
+        with torch.no_grad():  # nothing hangs on it, and counts have no derivative
+            return self._drawn(name, site, fn, middle(site, self.units)).detach()
+
     def _coded(self, name: str, site: Site, codes: Tensor) -> Tensor:
         """A discrete site's code in a configuration: one for all units ``(site,)``, or one a unit ``(unit, site)``."""
         code = codes[..., self.discrete.index(name)]
+        if name in self.offsets:
+            code = code + self.offsets[name]
         shape = site.shape(self.units)
         if site.one_hot:
             return torch.nn.functional.one_hot(code, site.cardinality or -1).to(site.dtype).expand(shape)
-        if name in self.windows:
-            code = code + self.windows[name][0]
         return code.to(site.dtype).expand(shape)
 
     def _run(
@@ -265,6 +389,7 @@ class Space:
         place: Callable[[str, Site, Any], Tensor],
         total: list[Tensor] | None,
         watch: Callable[[str, Any, Tensor], None] | None = None,
+        terms: dict[str, Tensor] | None = None,
     ) -> None:
         sets = self.plan.sets
 
@@ -281,70 +406,18 @@ class Space:
             value = place(name, site, fn) if name in self.missing else self.known[name]
             if watch is not None:
                 watch(name, fn, value)
-            if total is not None:
-                term = _by_unit(_weighed(msg, _log_prob(fn, value)), site, self.units)
+            if total is not None or terms is not None:
+                term = by_unit(weighed(msg, site_log_prob(fn, value)), site, self.units)
                 hidden = self.barren.get(name)
-                total.append(term if hidden is None else torch.where(hidden, 0.0, term))
+                term = term if hidden is None else torch.where(hidden, 0.0, term)
+                if name in self.bounds:
+                    between = self.bounded[name] & (self.barren[name] if site.discrete else self.missing[name])
+                    if bool(between.any()):
+                        term = torch.where(between, self._truncated(name, fn).log_mass, term)
+                if total is not None:
+                    total.append(term)
+                if terms is not None:
+                    terms[name] = term
             return value
 
         self.program.execute(act, self.units, {name: self.known[name] for name in self.program.structure.covariates})
-
-
-def _weighed(msg: Any, term: Tensor) -> Tensor:
-    """A log density with the program's own mask and scale."""
-    if msg["mask"] is not None:
-        term = term * msg["mask"]
-    return term if msg["scale"] is None or isinstance(msg["scale"], float) else term * msg["scale"]
-
-
-def _log_prob(fn: Any, value: Tensor) -> Tensor:
-    """Log density; of a distribution given by ``probs`` without torch's clamping, so that the impossible stays so."""
-    if isinstance(fn, torch.distributions.Bernoulli) and not given_logits(fn):
-        return torch.where(value > 0.5, torch.log(fn.probs), torch.log1p(-fn.probs))
-    if isinstance(fn, torch.distributions.Categorical) and not given_logits(fn):
-        logs = torch.log(fn.probs)
-        shape = torch.broadcast_shapes(logs.shape[:-1], value.shape)
-        return logs.expand(*shape, -1).gather(-1, value.long().expand(shape)[..., None]).squeeze(-1)
-    return fn.log_prob(value)
-
-
-def _free_shape(site: Site) -> tuple[int, ...]:
-    """Shape of a site's event in the unconstrained coordinates of its support."""
-    return tuple(biject_to(site.support).inverse_shape(torch.Size(site.event))) if site.event else ()
-
-
-def _is_real(support: Any) -> bool:
-    while isinstance(support, constraints.independent):
-        support = support.base_constraint
-    return support is constraints.real
-
-
-def _spread(mask: Tensor, site: Site) -> Tensor:
-    """A mask over units against values ``(*inner, unit, *event)``."""
-    return mask.reshape(*mask.shape, *([1] * len(site.event)))
-
-
-def _by_unit(term: Tensor, site: Site, units: int) -> Tensor:
-    """A log density ``(*inner, unit)`` (or broadcastable to it) summed over the plates inside a unit."""
-    full = term.expand(torch.broadcast_shapes(term.shape, (*site.inner, units)))
-    return full.reshape(-1, units).sum(0) if site.inner else full
-
-
-def _flat(value: Tensor, site: Site, units: int) -> Tensor:
-    """Coordinates ``(*inner, unit, *free)`` as ``(unit, coordinate)``."""
-    full = value.expand(*site.inner, units, *_free_shape(site))
-    return full.movedim(len(site.inner), 0).reshape(units, -1)
-
-
-def _unflat(columns: Tensor, site: Site, units: int) -> Tensor:
-    return columns.reshape(units, *site.inner, *_free_shape(site)).movedim(0, len(site.inner))
-
-
-def _median(site: Site, fn: Any, units: int) -> Tensor:
-    return _drawn(site, fn, torch.full((*site.inner, units, *site.noise), 0.5), units).detach()
-
-
-def _drawn(site: Site, fn: Any, uniform: Tensor, units: int) -> Tensor:
-    coupling, bare = site.coupling, unwrap(fn)[0]
-    assert coupling is not None
-    return coupling.push(bare, coupling.fresh(bare, uniform)).expand(site.shape(units))

@@ -41,7 +41,9 @@ from pcm.errors import DataError
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["BASELINE", "PEOPLE", "categories", "demo", "load", "program", "truth"]
+    from pcm.report import Report
+
+__all__ = ["BASELINE", "PEOPLE", "categories", "demo", "load", "program", "tell", "truth"]
 
 BASELINE = ("sex", "race", "age", "education", "smokeintensity", "smokeyrs", "exercise", "active", "wt71")
 PEOPLE = {  # cigarettes a day in 1971
@@ -162,6 +164,16 @@ def demo(out: Path | str) -> str:
     str
         The answers, as a table for a terminal.
     """
+    from pcm.report import Report
+
+    report = Report("Quitting smoking and body weight", "NHEFS, 1971–1982")
+    text = tell(report)
+    report.to_html(out)
+    return f"{text}\n\nReport: {out}"
+
+
+def tell(report: Report) -> str:
+    """Fit the model, ask what would have happened, add it to a report; the answers, as a table for a terminal."""
     import pcm
 
     people = load()
@@ -172,8 +184,8 @@ def demo(out: Path | str) -> str:
     worlds = {"quit": {"qsmk": "quit"}, "smoked on": {"qsmk": "smoked on"}}
     unit = fitted.counterfactual(chosen, worlds=worlds, draws=2000, seed=0)
     effects, persons = _effects(people, ate, att), _persons(chosen, unit)
-    _report(people, fitted, ate, effects, persons, unit.account).to_html(out)
-    return f"{_text(people, effects, persons)}\n\nReport: {out}"
+    _sections(report, people, fitted, ate, effects, persons, unit.account)
+    return _text(people, effects, persons)
 
 
 # -- private ---------------------------------------------------------------------------------------------------------
@@ -228,11 +240,17 @@ def _span(row: Any, digits: str = ".2f") -> str:
     return f"{row['low']:{digits}} to {row['high']:{digits}}"
 
 
-def _report(
-    people: pd.DataFrame, fitted: Any, ate: Any, effects: pd.DataFrame, persons: pd.DataFrame, account: Any
-) -> Any:
+def _sections(
+    report: Report,
+    people: pd.DataFrame,
+    fitted: Any,
+    ate: Any,
+    effects: pd.DataFrame,
+    persons: pd.DataFrame,
+    account: Any,
+) -> None:
     from pcm.figures import density, marginals, unit_contrast
-    from pcm.report import Picture, Report, Table
+    from pcm.report import Picture, Table
 
     crude, kg = effects["mean"].iloc[0], {"mean": ".2f", "low": ".2f", "high": ".2f"}
     low, high = ate.interval(0.95)
@@ -260,12 +278,12 @@ def _report(
         if site != "quitting"
         for place, name in enumerate(names)
     }
-    report = Report("Quitting smoking and body weight", f"NHEFS, {len(people):,} smokers, 1971–1982")
     report.section(
-        "Answer",
-        f"Those who quit put on **{crude:.2f} kg** more than those who smoked on. They were older and differed in "
-        f"other ways; with what was known in 1971 held equal, quitting itself adds **{ate.mean:.2f} kg** (95 % "
-        f"interval {low:.2f} to {high:.2f}). The published standardisation estimate is 3.5 kg (2.6 to 4.5).",
+        "Quitting smoking and body weight",
+        f"NHEFS: {len(people):,} smokers, weighed in 1971 and in 1982. Those who quit put on **{crude:.2f} kg** more "
+        "than those who smoked on. They were older and differed in other ways; with what was known in 1971 held equal, "
+        f"quitting itself adds **{ate.mean:.2f} kg** (95 % interval {low:.2f} to {high:.2f}). The published "
+        "standardisation estimate is 3.5 kg (2.6 to 4.5).",
         answers,
     )
     report.section("Effect", Picture(effect, "Posterior of the average effect, its mean and 95 % interval below it."))
@@ -296,7 +314,6 @@ def _report(
         },
         account.to_dataframe().rename_axis("site"),
     )
-    return report
 
 
 def _coefficients() -> dict[str, list[str]]:

@@ -272,19 +272,22 @@ def models() -> None:
 def demo(
     out: Annotated[Path, typer.Option(metavar="FILE", help="Where the report goes.")] = Path("report.html"),
 ) -> None:
-    """Fit a published study and ask what would have happened to three of its people.
+    """What fairness and robustness cost a hospital's predictor; what quitting smoking did to three real people.
 
     \b
     Examples:
       pcm demo
-      pcm demo --out nhefs.html
+      pcm demo --out demo.html
     """
     _existing_folder(out)
-    from pcm_models import nhefs
+    from pcm.report import Report
+    from pcm_models import hospital_readmission, nhefs
 
-    text = nhefs.demo(out)
-    if text:
-        typer.echo(text)
+    report = Report("pcm: two answers", "What requirements cost, and what would have happened")
+    for model in (hospital_readmission, nhefs):
+        typer.echo(f"{model.tell(report)}\n")
+    report.to_html(out)
+    typer.echo(f"Report: {out}")
 
 
 # --- private ----------------------------------------------------------------------------------------------------------

@@ -233,7 +233,14 @@ def test_the_demo_writes_a_whole_report(demo):
     outline.feed(html)
     outline.close()
     assert outline.open == []
-    assert outline.headings == ["Answer", "Effect", "People", "Graph", "Posterior", "What this rests on"]
+    assert outline.headings == [
+        "Quitting smoking and body weight",
+        "Effect",
+        "People",
+        "Graph",
+        "Posterior",
+        "What this rests on",
+    ]
     assert outline.count["section"] == 6
     assert outline.count["svg"] >= 4
     assert outline.count["table"] >= 4

@@ -145,34 +145,11 @@ assert patchy.sd("Y")[3] == 0
 # Pearl's firing squad again: the court orders (`U`), the captain signals, the riflemen `A` and `B` shoot; `A` is
 # nervous (`W`) and may shoot anyway. We come upon a dead prisoner and know nothing else. Had `A` held his fire?
 #
-# The zoo's program computes deaths by `pyro.deterministic`. Such a column is checked against its causes; it cannot be
-# solved for them when they are missing:
+# The zoo's program computes deaths by `pyro.deterministic`. Order and nerves are enumerated, so the answer is exact.
 
 # %%
-dead = {"D": [1.0]}
-try:
-    pcm.SCM(firing_squad.program).counterfactual(dead, do={"A": 0.0})
-except pcm.PCMError as error:
-    print(error)
-else:
-    raise AssertionError("an error was expected")
-
-# %% [markdown]
-# As `sample` sites with probability 0 or 1 they are the same equations, and evidence like any other. What is missing is
-# enumerated, so the answer is exact.
-
-
-# %%
-def squad():
-    order = pyro.sample("U", dist.Bernoulli(firing_squad.ORDER))
-    nervous = pyro.sample("W", dist.Bernoulli(firing_squad.NERVOUS))
-    a = pyro.sample("A", dist.Bernoulli(torch.maximum(order, nervous)))
-    b = pyro.sample("B", dist.Bernoulli(1.0 * order))
-    pyro.sample("D", dist.Bernoulli(torch.maximum(a, b)))
-
-
-yard = pcm.SCM(squad)
-found = yard.counterfactual(dead, do={"A": 0.0})
+yard = pcm.SCM(firing_squad.program)
+found = yard.counterfactual({"D": [1.0]}, do={"A": 0.0})
 found.to_dataframe().round(4)
 
 # %% [markdown]
@@ -183,6 +160,17 @@ found.to_dataframe().round(4)
 more = yard.counterfactual({"D": [1.0, 1.0], "B": [np.nan, 0.0]}, do={"A": 0.0})
 print("dead, had A held his fire:", more.probability("D", 1).round(4))
 assert np.allclose(more.probability("D", 1), [6 / 7, 0])
+
+# %% [markdown]
+# What no order and no nerves could have brought about is refused: `A` shot, and the prisoner lives.
+
+# %%
+try:
+    yard.counterfactual({"A": [1.0], "D": [0.0]}, do={"A": 0.0})
+except pcm.PCMError as error:
+    print(error)
+else:
+    raise AssertionError("an error was expected")
 
 # %% [markdown]
 # ## Neither Gaussian nor finite

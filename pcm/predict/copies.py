@@ -127,6 +127,8 @@ class Copies(Runs):
             draws=self.states * self.copies,
             seed=seed,
             missing=units.missing,
+            bounds=units.bounds,
+            solved=units.solved,
         )
 
     @property

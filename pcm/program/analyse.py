@@ -251,7 +251,7 @@ def _parametric(sites: dict[str, Site], bases: list[_Base]) -> frozenset[str]:
 
 def _differs(before: list[Tensor], after: list[Tensor]) -> bool:
     return len(before) != len(after) or any(
-        a.shape != b.shape or not torch.equal(torch.nan_to_num(a), torch.nan_to_num(b))
+        a.shape != b.shape or not (torch.equal(a, b) or torch.equal(torch.nan_to_num(a), torch.nan_to_num(b)))
         for a, b in zip(before, after, strict=True)
     )
 
@@ -279,6 +279,8 @@ def _reaches(before: Tensor, after: Tensor) -> bool:
     """Whether a change of unit 0 shows in another unit: along no axis is the difference confined to index 0."""
     if before.shape != after.shape:
         return True
+    if torch.equal(before, after):
+        return False
     apart = torch.nan_to_num(before) != torch.nan_to_num(after)
     if before.is_floating_point():  # vectorised kernels may differ in the last bit from lane to lane
         apart &= (before - after).abs() > 1e-9 * (1 + before.abs())

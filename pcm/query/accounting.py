@@ -36,7 +36,8 @@ def account_of(run: Evaluation) -> Account:
     noised = {name: site.mechanism for name, site in run.structure.sites.items() if site.mechanism is not None}
     notes += [f"{name} is private noise: {mechanism!r}" for name, mechanism in noised.items()]
     if run.latent is not None:
-        notes.append("missing values are taken to be missing at random given what is observed")
+        if not run.latent.space.closed:
+            notes.append("missing values are taken to be missing at random given what is observed")
         for name, (low, high) in run.bounds.items():
             count = int(((low > -math.inf) | (high < math.inf)).sum())
             notes.append(f"{name} is known to lie in an interval for {count} of {run.units} units")
@@ -104,7 +105,8 @@ def _missing_words(run: Evaluation, name: str) -> str:
     assert run.latent is not None
     space = run.latent.space
     inferred, barren = space.inferred.get(name), space.barren.get(name)
-    words = []
+    carried = [link.column for level in space.links.levels for link in level if link.carrier == name]
+    words = [f"solved from {', '.join(carried)}"] if carried else []
     if inferred is not None and bool(inferred.any()):
         words.append(f"posterior ({run.latent.method(inferred)})")
     if barren is not None and bool(barren.any()):
@@ -119,7 +121,7 @@ def _missing_words(run: Evaluation, name: str) -> str:
 def _world_words(run: Evaluation, world: str) -> str:
     plan = run.plans[world]
     open_ends = [name for name in run.structure.sites if plan.randomness[name] and name in plan.changed]
-    if not open_ends and run.latent is not None:
+    if not open_ends and run.latent is not None and not run.latent.space.closed:
         exact = bool(run.latent.gaussian.any())
         return "averaged over the posterior of what is missing" + (", in closed form where linear" if exact else "")
     if not open_ends:

@@ -113,6 +113,7 @@ def _given(question: Question, arms: dict[str, Arm], columns: tuple[str, ...]) -
         draws=256,
         seed=question.seed,
         missing=units.missing,
+        solved=units.solved,
         bounds=units.bounds,
         method=question.method,
         references={world: arm.reference for world, arm in arms.items() if arm.reference is not None},

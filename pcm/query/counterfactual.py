@@ -77,9 +77,10 @@ def counterfactual(
         outcome=asked,
         limit=limit,
         bounds=units.bounds,
+        solved=units.solved,
         method=method,
     )
-    return Counterfactual(run, frozenset(units.values) - model.structure.parametric - units.missing.keys())
+    return Counterfactual(run, units.seen - (model.structure.parametric - units.solved.keys()))
 
 
 class Counterfactual:
@@ -146,10 +147,10 @@ class Counterfactual:
     def diagnostics(self) -> pd.DataFrame:
         """How well each unit's missing values were inferred, a row a unit.
 
-        ``missing`` counts its missing sites (``intervals`` of which are known to lie in one); ``method`` is how what is
-        missing was inferred (``"none"`` where it is drawn from its mechanism alone, or nothing is); ``ess`` and
-        ``khat`` are of its importance weights (infinite and 0 where there are none); ``flagged`` units are not to be
-        trusted.
+        ``missing`` counts its missing sites (``intervals`` of which are known to lie in one; a noise that a column was
+        solved for is not missing); ``method`` is how what is missing was inferred (``"none"`` where it is drawn from
+        its mechanism alone, or nothing is); ``ess`` and ``khat`` are of its importance weights (infinite and 0 where
+        there are none); ``flagged`` units are not to be trusted.
         """
         run = self._run
         count = sum((mask.numpy().astype(int) for mask in run.missing.values()), np.zeros(len(self), dtype=int))
@@ -159,6 +160,7 @@ class Counterfactual:
             columns |= {"method": "none", "ess": np.inf, "khat": 0.0, "flagged": False}
         else:
             found = run.latent
+            columns["missing"] = count - sum(mask.numpy().astype(int) for mask in found.space.carried.values())
             open_ = sum((mask.numpy() for mask in found.space.inferred.values()), np.zeros(len(self), dtype=bool))
             names = np.where(open_, found.rung, "none").astype(object)
             columns |= {"method": names, "ess": found.ess, "khat": found.khat, "flagged": found.flagged}

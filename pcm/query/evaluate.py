@@ -260,6 +260,7 @@ class Evaluation(Runs):
             found = None
             if (
                 self.latent is not None
+                and not self.main.single
                 and not self.random(world, name)
                 and not self._fixed(world, name)
                 and not self.site(name).discrete

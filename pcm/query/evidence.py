@@ -14,7 +14,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import networkx as nx
@@ -33,7 +33,7 @@ from pcm.query.model import Model
 from pcm.query.reports import read_reports
 from pcm.worlds import Constant, Factual, Function, PerUnit, Stochastic, WorldPlan, align, factual, set_value
 
-__all__ = ["Units", "check_evidence", "check_finite", "columns_of", "frame_of", "read_units"]
+__all__ = ["Units", "check_cells", "check_evidence", "check_finite", "columns_of", "frame_of", "read_units"]
 
 
 #: A float64 holds every whole number below it.
@@ -68,12 +68,23 @@ def _columns(
 @dataclass(frozen=True)
 class Units:
     """Evidence of units: values ``(*inner, unit, *event)``, names, which stochastic sites which units lack, and the
-    intervals that some of these lie in, two tensors ``(unit,)``."""
+    intervals that some of these lie in, two tensors ``(unit,)``.
+
+    ``solved`` names the deterministic columns that have holes or stand below something missing, and the units that
+    have them; their values elsewhere are not to be read.
+    """
 
     values: dict[str, Tensor]
     index: pd.Index
     missing: dict[str, Tensor]
-    bounds: dict[str, tuple[Tensor, Tensor]]
+    bounds: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    solved: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def seen(self) -> frozenset[str]:
+        """Names of the variables that every unit has."""
+        partly = {name for name, mask in self.solved.items() if not bool(mask.all())}
+        return frozenset(self.values) - self.missing.keys() - partly
 
 
 def read_units(model: Model, data: Any, *, what: str = "evidence", partial: bool = True) -> Units:
@@ -82,8 +93,7 @@ def read_units(model: Model, data: Any, *, what: str = "evidence", partial: bool
     Raises
     ------
     EvidenceError
-        A missing covariate; a missing column or cell where ``partial`` is False; a deterministic column whose
-        stochastic ancestors are missing.
+        A missing covariate; a missing column or cell where ``partial`` is False.
     """
     data = read_reports(model, data, what)
     found = read_evidence(data, columns_of(model), what=what, share=True)
@@ -97,11 +107,15 @@ def read_units(model: Model, data: Any, *, what: str = "evidence", partial: bool
             _check_spelling(name, data, sites, what)
             missing[name] = torch.ones(units, dtype=torch.bool)
             values[name] = torch.zeros(sites[name].shape(units), dtype=sites[name].dtype)
+    solved: dict[str, Tensor] = {}
     for name, hole in found.holes.items():
-        if name in set_by or sites[name].kind == "deterministic":
+        if name in set_by or (sites[name].kind == "deterministic" and not partial):
             del values[name]  # computed by the program
         else:
-            missing[name] = hole
+            if sites[name].kind == "deterministic":
+                solved[name] = ~hole
+            else:
+                missing[name] = hole
             spread = hole.reshape(units, *([1] * len(sites[name].event)))
             values[name] = torch.where(spread, torch.zeros_like(values[name]), values[name])
     for target, action in set_by.items():
@@ -123,16 +137,11 @@ def read_units(model: Model, data: Any, *, what: str = "evidence", partial: bool
             missing=lacking,
             rows=rows,
         )
-    for name in list(values):
-        if sites[name].kind == "deterministic":
-            above = nx.ancestors(model.structure.graph, name) & set(missing)
-            if above:
-                raise EvidenceError(
-                    f"column '{name}' is computed from {listed(sorted(above))}, which some units lack: solving a "
-                    f"deterministic column for its causes is not supported. Give {sorted(above)[0]}, or drop '{name}'.",
-                    column=name,
-                )
-    return Units(values, found.index, missing, found.bounds)
+    computed = [name for name in values if sites[name].kind == "deterministic" and name not in {*set_by, *solved}]
+    for name in computed if missing else ():
+        if nx.ancestors(model.structure.graph, name) & missing.keys():
+            solved[name] = torch.ones(units, dtype=torch.bool)
+    return Units(values, found.index, missing, found.bounds, solved)
 
 
 def _check_spelling(name: str, data: Any, sites: Mapping[str, Site], what: str) -> None:
@@ -218,6 +227,22 @@ def check_evidence(
             given_value = set_value(action, sites[name], len(index), read)
             _check_computed(name, values[name], given_value, index, "under do() sets it", len(sites[name].event))
     return past
+
+
+def check_cells(
+    model: Model,
+    values: Mapping[str, Tensor],
+    computed: Mapping[str, Tensor],
+    cells: Mapping[str, Tensor],
+    index: pd.Index,
+) -> None:
+    """Raise where the program computes another value of a deterministic column for the units in ``cells``."""
+    for name, mask in cells.items():
+        site = model.structure.sites[name]
+        if not (name in model.structure.parametric and model.free):
+            here = mask.reshape(-1, *([1] * len(site.event)))
+            given = torch.where(here, values[name].to(computed[name].dtype), computed[name])
+            _check_computed(name, given, computed[name], index, "computes it from other columns", len(site.event))
 
 
 def _check_codes(name: str, value: Tensor, site: Site, labels: tuple[Any, ...] | None, index: pd.Index) -> None:

@@ -23,12 +23,13 @@ from pcm.couplings import check_value
 from pcm.errors import EvidenceError, FitError, FitWarning, PCMError, SupportError, listed
 from pcm.infer import Posterior, Target
 from pcm.infer.laplace import starts
-from pcm.infer.latent import Marginal
+from pcm.infer.latent import Marginal, Space
 from pcm.infer.optimise import climb
 from pcm.infer.unconstrained import Unconstrained
 from pcm.program import is_deterministic
-from pcm.query.evidence import Units, check_evidence, read_units
+from pcm.query.evidence import Units, check_cells, check_evidence, read_units
 from pcm.query.exact_fit import Watch
+from pcm.query.missing import named_rows
 from pcm.query.model import Model, check_draws
 from pcm.worlds import Factual, Run, WorldPlan, align, choose_seed, over_lanes
 
@@ -36,18 +37,27 @@ __all__ = ["log_prob", "target_of", "told"]
 
 
 def log_prob(model: Model, data: Any, *, draws: int = 256, seed: int | None = None) -> np.ndarray:
-    """Log density of each unit's observed sites, ``[unit]``, or ``[draw, unit]`` under parameter draws."""
+    """Log density of each unit's observed sites, ``[unit]``, or ``[draw, unit]`` under parameter draws.
+
+    Columns of explicit-noise programs are solved for their noise, which the data then need not have.
+    """
     check_draws(draws)
     with model.program.sealed():
-        found = read_units(model, data, what="data", partial=False)
-        values, index = found.values, found.index
+        found = read_units(model, data, what="data")
+        index, units = found.index, len(found.index)
         model = replace(model, interventions=align(model.interventions, index))
         parameters = model.parameters(draws, choose_seed(seed), prior=False)
         first = {name: value[0] for name, value in parameters.items()}
+        space = _noise_space(model, found, first)
+        if space is None:
+            values = read_units(model, data, what="data", partial=False).values
+        else:
+            values = {**found.values, **space.complete(first, torch.zeros(units, 0), space.configurations[0], {})}
         known = check_evidence(model, values, index, first).values
-        units = len(index)
 
         def one(lane: dict[str, Tensor]) -> dict[str, Tensor]:
+            if space is not None:
+                return {"log_prob": _unit_sums(space, lane)}
             return {"log_prob": _unit_terms(model, known, lane, units)}
 
         if not model.free or model.posterior is None:
@@ -120,7 +130,11 @@ def target_of(model: Model, data: Any) -> tuple[Target, Marginal | None]:
         first = {**start, **model.given}
         if found.missing:
             marginal, values = _integrated(model, plan, found, first)
+        else:
+            values = {name: value for name, value in values.items() if name not in found.solved}
         known = check_evidence(model, values, index, first).values
+        if marginal is None:
+            check_cells(model, found.values, known, found.solved, index)
         leaves = {name: value.clone().requires_grad_() for name, value in start.items()}
         for leaf in trainable.values():
             leaf.requires_grad_(True)
@@ -174,19 +188,28 @@ def _integrated(
 ) -> tuple[Marginal, dict[str, Tensor]]:
     """The integral over what is missing, and the data with some values in its place, to check the program with."""
     structure, index = model.structure, found.index
-    inputs = {name: v for name, v in found.values.items() if structure.sites[name].kind != "deterministic"}
+    inputs = {
+        name: value
+        for name, value in found.values.items()
+        if structure.sites[name].kind != "deterministic" or name in found.solved
+    }
     trials = [dict(first)]
     with torch.no_grad():
         if model.free:
             prior = replace(model, posterior=None).parameters(3, 1, prior=True)
             trials += [{name: value[draw] for name, value in prior.items()} for draw in range(3)]
         try:
-            marginal = Marginal(model.program, plan, inputs, found.missing, len(index), trials, found.bounds)
+            marginal = Marginal(
+                model.program, plan, inputs, found.missing, len(index), trials, found.bounds, found.solved
+            )
+        except EvidenceError as error:
+            raise named_rows(error, index) from None
         except PCMError:
             raise
         except Exception:  # data that the program cannot read: say which, where that is why
             check_evidence(model, found.values, index, first)
             raise
+        check_cells(model, found.values, marginal.computed, marginal.links.settled, index)
         absent = [name for name, mask in marginal.barren.items() if bool(mask.all()) and name not in found.bounds]
         if absent:
             raise EvidenceError(
@@ -262,6 +285,44 @@ def _check_steps(model: Model, terms: _Terms, marginal: Marginal | None, leaves:
                         site=site,
                         parameter=name,
                     )
+
+
+def _noise_space(model: Model, found: Units, parameters: Mapping[str, Tensor]) -> Space | None:
+    """What is missing, where that is the explicit noise of columns that are there, in every unit, and no more."""
+    graph, plan, units = model.structure.graph, WorldPlan(model.structure, model.interventions), len(found.index)
+    noise_alone = all(
+        bool(mask.all()) and not graph.in_degree(name) and set(graph.successors(name)) <= found.solved.keys()
+        for name, mask in found.missing.items()
+    ) and all(bool(mask.all()) for mask in found.solved.values())
+    if not found.missing or not noise_alone:
+        return None
+    try:
+        space = Space(
+            model.program,
+            plan,
+            found.values,
+            found.missing,
+            units,
+            bounds=found.bounds,
+            solved=found.solved,
+            parameters=parameters,
+        )
+    except EvidenceError as error:
+        raise named_rows(error, found.index) from None
+    if space.width:
+        return None
+    check_cells(model, found.values, space.typical[0] if space.links.settled else {}, space.links.settled, found.index)
+    return space
+
+
+def _unit_sums(space: Space, parameters: Mapping[str, Tensor]) -> Tensor:
+    """``log Σ_configurations p(observed, configuration | parameters)``, ``(unit,)``."""
+    empty = torch.zeros(space.units, 0)
+    each = [space.log_joint(parameters, empty, codes) for codes in space.configurations]
+    if len(each) == 1:
+        return each[0]
+    counted = torch.where(space.counted, 0.0, -torch.inf)
+    return (torch.stack(each) + counted).logsumexp(0)
 
 
 class _Terms:

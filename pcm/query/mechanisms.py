@@ -90,6 +90,7 @@ def parents_in(model: Model, data: Any, names: Collection[str]) -> tuple[dict[st
                 rows=rows,
             )
     lacking = {name for name in found.missing if sites[name].kind == "variable"}
+    lacking |= {name for name, mask in found.solved.items() if not bool(mask.all())}
     return {name: value for name, value in found.values.items() if name not in lacking}, found.index
 
 

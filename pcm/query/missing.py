@@ -18,17 +18,19 @@ from torch import Tensor
 
 from pcm.errors import ArgumentError, EvidenceError, FitWarning, QueryError, listed, suggestion
 from pcm.infer.latent import METHODS, LatentPosterior, Space, infer_latent
-from pcm.infer.latent.space import MAX_CONFIGURATIONS
+from pcm.infer.latent.enumeration import MAX_CONFIGURATIONS
+from pcm.infer.latent.links import Links
 from pcm.io import row_ids
+from pcm.query.evidence import check_cells
 from pcm.worlds import world_noise
 
 if TYPE_CHECKING:
     from pcm.query.runs import Runs
 
-__all__ = ["barren_noise", "check_method_name", "infer_missing"]
+__all__ = ["barren_noise", "check_method_name", "infer_missing", "named_rows"]
 
 #: Coordinates up to which everything missing is first tried together.
-WIDTH = 40
+WIDTH = 200
 
 
 def infer_missing(run: Runs, values: Mapping[str, Tensor], draws: int, method: str = "auto") -> LatentPosterior:
@@ -37,11 +39,27 @@ def infer_missing(run: Runs, values: Mapping[str, Tensor], draws: int, method: s
     fitted = len(next(iter(run.parameters.values()))) if run.parameters else 1
     draws = fitted if fitted > 1 else draws
     rows = row_ids(run.index)
+    first = {name: value[0] for name, value in run.parameters.items()}
+
+    links: Links | None = None
 
     def space_of(split: Tensor, finite: bool = True) -> Space:
-        return Space(
-            run.program, run.base, values, run.missing, run.units, bounds=run.bounds, split=split, finite=finite
+        nonlocal links
+        space = Space(
+            run.program,
+            run.base,
+            values,
+            run.missing,
+            run.units,
+            bounds=run.bounds,
+            split=split,
+            finite=finite,
+            solved=run.solved,
+            parameters=first,
+            links=links,
         )
+        links = space.links
+        return space
 
     def infer(split: Tensor, method: str = method) -> LatentPosterior:
         space = space_of(split)
@@ -51,6 +69,7 @@ def infer_missing(run: Runs, values: Mapping[str, Tensor], draws: int, method: s
             if math.prod(sizes) <= MAX_CONFIGURATIONS:
                 space = space_of(split, finite=False)  # then nothing is drawn
         _check_method(space, method)
+        _check_known(run, values, space)
         return infer_latent(space, run.parameters, fitted, draws=draws, seed=run.seed, rows=rows, method=method)
 
     try:
@@ -71,7 +90,7 @@ def infer_missing(run: Runs, values: Mapping[str, Tensor], draws: int, method: s
         elif not bool(found.gaussian.all()):
             found = infer(apart | ~found.gaussian)
     except EvidenceError as error:
-        raise _named(error, run.index) from None
+        raise named_rows(error, run.index) from None
     if method == "gaussian" and not bool(found.gaussian.all()):
         names = [run.index[int(row)] for row in (~found.gaussian).nonzero().flatten()]
         raise QueryError(
@@ -102,6 +121,16 @@ def check_method_name(method: Any) -> None:
         raise ArgumentError(f"method={method!r} is none of {listed(METHODS)}.{suggestion(method, METHODS)}")
 
 
+def named_rows(error: EvidenceError, index: Any) -> EvidenceError:
+    """The same error with the units' own names."""
+    rows = [index[int(row)] for row in getattr(error, "rows", [])]
+    if not rows:
+        return error
+    first = rows[:5]
+    words = f"{error.message} Rows: {listed(first)}{', …' if len(rows) > 5 else ''}."
+    return EvidenceError(words, column=error.column, rows=rows)  # type: ignore[attr-defined]
+
+
 def _check_method(space: Space, method: str) -> None:
     """Raise where a method cannot serve what is missing."""
     if method == "enumerate" and space.continuous:
@@ -119,12 +148,10 @@ def _check_method(space: Space, method: str) -> None:
         )
 
 
-def _named(error: EvidenceError, index: Any) -> EvidenceError:
-    """The same error with the units' own names."""
-    rows = [index[int(row)] for row in error.rows]  # type: ignore[attr-defined]
-    first = rows[:5]
-    words = f"{error.message} Rows: {listed(first)}{', …' if len(rows) > 5 else ''}."
-    return EvidenceError(words, column=error.column, rows=rows)  # type: ignore[attr-defined]
+def _check_known(run: Runs, values: Mapping[str, Tensor], space: Space) -> None:
+    """Raise where a deterministic column contradicts columns that determine it: nothing missing could mend that."""
+    if space.links.settled:
+        check_cells(run.model, values, space.typical[0], space.links.settled, run.index)
 
 
 def barren_noise(run: Runs) -> Callable[[range], dict[str, Tensor]] | None:

@@ -100,7 +100,7 @@ class Question:
     @property
     def given(self) -> bool:
         """Whether the data have any modelled variable (and not covariates alone)."""
-        return any(self.model.structure.sites[name].kind == "variable" for name in self.columns or ())
+        return any(self.model.structure.sites[name].kind != "covariate" for name in self.columns or ())
 
     @property
     def unseen(self) -> tuple[str, ...]:

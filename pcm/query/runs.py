@@ -28,7 +28,7 @@ from torch import Tensor
 from pcm.errors import InterventionError
 from pcm.io import row_ids
 from pcm.program import Site
-from pcm.query.evidence import check_finite
+from pcm.query.evidence import check_cells, check_finite
 from pcm.query.lanes import Lanes, lanes_of
 from pcm.query.memory import Store, check_fits
 from pcm.query.missing import barren_noise, infer_missing
@@ -66,6 +66,8 @@ class Runs:
         Lowest and highest value of missing sites, infinite for units that know neither.
     method : str
         How what is missing is inferred; ``"auto"`` chooses for each unit.
+    solved : dict of name to bool tensor ``(unit,)``, optional
+        Deterministic columns that have holes or stand below something missing, and the units that have them.
     references : dict of world to interventions, optional
         The reference world of a nested one.
     outcome : tuple of names, optional
@@ -87,6 +89,7 @@ class Runs:
         missing: Mapping[str, Tensor] | None = None,
         bounds: Mapping[str, tuple[Tensor, Tensor]] | None = None,
         method: str = "auto",
+        solved: Mapping[str, Tensor] | None = None,
         references: Mapping[str, Mapping[Target, Any]] | None = None,
         outcome: tuple[str, ...] | None = None,
         limit: int | None = None,
@@ -124,21 +127,26 @@ class Runs:
             self._cache = Store(max(0, limit - 2 * size))  # the values kept, and an array of them handed out
         else:
             self._cache = Store(None if outcome is None else max(size, LEAST))
-        self.missing, self.bounds = dict(missing or {}), dict(bounds or {})
+        self.missing, self.bounds, self.solved = dict(missing or {}), dict(bounds or {}), dict(solved or {})
         with self.program.sealed():
             self.latent = infer_missing(self, values, draws, method) if self.missing else None
-            self.main, self.sampled = lanes_of(self.parameters, self.latent, draws, barren_noise(self))
+            known = self.latent is None or (self.latent.space.closed and len(self.latent.chances) == 1)
+            barren = barren_noise(self)
+            self.main, self.sampled = lanes_of(self.parameters, None if known else self.latent, draws, barren)
             if self.latent is not None and self.main is self.sampled:
                 integrating = node_lanes(self.latent, self.parameters)
                 if integrating is not None and bool(integrating[1].all()):
                     self.main = integrating[0]
-            first = {**values, **self._first_values()}
+            plain = {name: value for name, value in values.items() if name not in self.solved}
+            first = {**plain, **self._first_values()}
             # of several states of knowledge this first run is a check, and each query runs them all
             keep = frozenset(self.asked) if self.main.single else frozenset()
             lean = outcome is not None or limit is not None
             self.points = points(
                 model, self.plans, first, index, self._lane_parameters(0), self.needed, keep=keep, lean=lean
             )
+            if self.latent is None:
+                check_cells(self.model, values, self.points.factual, self.solved, index)
 
     @property
     def asked(self) -> tuple[str, ...]:

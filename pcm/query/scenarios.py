@@ -131,6 +131,7 @@ def _blocks(result: Counterfactual, run: Evaluation, world: str, size: int) -> I
             seed=run.seed,
             references=references,
             outcome=run.outcome,
+            solved={name: mask[start:stop] for name, mask in run.solved.items()},
         )
         made.rows = run.rows[start:stop]  # of a repeated label it counts which one it is
         yield type(result)(made, result._observed)

@@ -282,7 +282,7 @@ class Run:
                 return self.value(name)
             return self.parameters[name] if name in self.parameters else msg["value"]
 
-        with self.program.sealed(), suppress(_Found):
+        with self.program.sealed(grad=torch.is_grad_enabled()), suppress(_Found):
             self.program.execute(act, self.past.units, {**self.covariates, **seen})
         return found[0]
 

@@ -72,7 +72,9 @@ class Linear:
     def names(self) -> list[str]:
         return [f"v{place}" for place in range(len(self.scales))]
 
-    def program(self):
+    def program(self, explicit: bool = False):
+        """As sample statements, or (``explicit``) as equations in noises ``u_name``."""
+
         def linear():
             values: list[torch.Tensor] = []
             for place, name in enumerate(self.names):
@@ -80,7 +82,11 @@ class Linear:
                 for parent, value in enumerate(values):
                     if self.coefficients[place, parent]:
                         loc = loc + self.coefficients[place, parent] * value
-                values.append(pyro.sample(name, dist.Normal(loc, self.scales[place])))
+                if explicit:
+                    noise = pyro.sample(f"u_{name}", dist.Normal(0.0, 1.0))
+                    values.append(pyro.deterministic(name, loc + self.scales[place] * noise))
+                else:
+                    values.append(pyro.sample(name, dist.Normal(loc, self.scales[place])))
 
         return linear
 

@@ -18,6 +18,7 @@ from torch import Tensor
 from pcm.infer.latent.newton import Peak, climb
 from pcm.infer.latent.space import Space
 from pcm.worlds import over_lanes, uniforms
+from pcm.worlds.lanes import CHUNK
 
 __all__ = ["LIMIT", "gaussian_units", "log_joint", "log_normal", "peaks"]
 
@@ -73,12 +74,10 @@ def peaks(
         if not space.width:
             return {"terms": total(lane["vector"])[1]}
         slope = torch.func.grad(total, has_aux=True)
-        gradient, terms = slope(lane["vector"])
-        hessian = [
-            torch.func.grad(lambda v, place=place: slope(v)[0][:, place].sum())(lane["vector"])
-            for place in range(space.width)
-        ]
-        return {"terms": terms, "gradient": gradient, "hessian": torch.stack(hessian, -2)}
+        gradient, back, terms = torch.func.vjp(slope, lane["vector"], has_aux=True)  # type: ignore[assignment]
+        many = max(1, 2 * CHUNK // space.units)  # directions at a time
+        hessian = torch.func.vmap(lambda way: back(way.expand_as(gradient))[0], chunk_size=many)(torch.eye(space.width))
+        return {"terms": terms, "gradient": gradient, "hessian": hessian.movedim(0, -2)}
 
     def evaluate(vector: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         out, _ = over_lanes(

@@ -32,7 +32,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pcm.errors import EvidenceError
 from pcm.infer.latent.density import peaks
+from pcm.infer.latent.links import Links
 from pcm.infer.latent.newton import Peak
 from pcm.infer.latent.part import Part
 from pcm.infer.latent.quadratic import offsets, predicted
@@ -68,8 +70,20 @@ class Marginal:
     units : int
     trials : list of dict of name to tensor
         Values of the parameters at which to try the density; the search for the posterior starts at the first.
-    bounds : dict, optional
+    bounds, solved : dict, optional
         As for :class:`~pcm.infer.latent.space.Space`.
+
+    Attributes
+    ----------
+    links : Links
+        What the columns of ``solved`` are solved for.
+    computed : dict of name to tensor
+        What the program computes for them with everything missing at its median.
+
+    Raises
+    ------
+    EvidenceError
+        A column that is one to one in nothing that is missing.
     """
 
     def __init__(
@@ -81,11 +95,13 @@ class Marginal:
         units: int,
         trials: Sequence[Mapping[str, Tensor]],
         bounds: Mapping[str, tuple[Tensor, Tensor]] | None = None,
+        solved: Mapping[str, Tensor] | None = None,
     ) -> None:
-        self.bounds = dict(bounds or {})
+        self.bounds, self.solved = dict(bounds or {}), dict(solved or {})
         self.program, self.plan, self.known, self.missing, self.units = program, plan, known, missing, units
         self.counts = endless(program.structure.sites, missing)
         self.parts: list[Part] = []
+        self.links, self.computed, self.first = self._linked(trials)
         self.kept, self.stands, self.weights = self._distinct()
         discrete = [name for name in missing if program.structure.sites[name].discrete]
         with torch.no_grad():
@@ -134,6 +150,9 @@ class Marginal:
         """How each group of units was integrated, in words; groups that went the same way together."""
         sizes: dict[tuple[str, str], int] = {}
         for part in self.parts:
+            for link in (link for level in part.space.links.levels for link in level):
+                key = (link.carrier, f"solved from {link.column}")
+                sizes[key] = sizes.get(key, 0) + int(part.weights[link.mask].sum())
             key = (", ".join(part.space.inferred), _words(part))
             if part.space.inferred:
                 sizes[key] = sizes.get(key, 0) + int(part.weights.sum())
@@ -159,9 +178,9 @@ class Marginal:
         return {name: mask[self.stands] for name, mask in found.items()}
 
     def filled(self, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Values of the missing sites: about the middle of each unit's likeliest configuration."""
+        """Values of missing sites and solved columns: about the middle of each unit's likeliest configuration."""
         sites = self.program.structure.sites
-        found = {name: self.known[name].clone() for name in self.missing if name in self.known}
+        found = {name: self.known[name].clone() for name in (*self.missing, *self.solved) if name in self.known}
         lane = {name: value[None] for name, value in parameters.items()}
         for part in self.parts:
             part.log_density(lane)  # windows grow to where the counts are
@@ -194,7 +213,7 @@ class Marginal:
             value.movedim(len(sites[name].inner), 0).reshape(self.units, -1).to(torch.float64)
             for name, value in self.known.items()
         ]
-        columns += [mask[:, None].to(torch.float64) for mask in self.missing.values()]
+        columns += [mask[:, None].to(torch.float64) for mask in (*self.missing.values(), *self.solved.values())]
         columns += [torch.stack(ends, 1) for ends in self.bounds.values()]
         if all(2 * len(torch.unique(column)) <= self.units * column.shape[1] for column in columns):
             _, which, counts = torch.unique(torch.cat(columns, 1), dim=0, return_inverse=True, return_counts=True)
@@ -212,16 +231,58 @@ class Marginal:
             return [rows]
         masks = [self.missing[name] for name in names]
         masks += [(low > -math.inf) | (high < math.inf) for low, high in self.bounds.values()]
+        masks += self.solved.values()
         pattern = torch.stack([mask[rows] for mask in masks], 1)
         _, which = torch.unique(pattern, dim=0, return_inverse=True)
         return [rows[which == group] for group in range(int(which.max()) + 1)]
+
+    def _linked(
+        self, trials: Sequence[Mapping[str, Tensor]]
+    ) -> tuple[Links, Mapping[str, Tensor], Mapping[str, Tensor]]:
+        """What columns are solved for, what the program computes for them, and the parameters at which that was found.
+
+        The first trial may be special (an effect of zero); it is the last resort.
+        """
+        if not self.solved:
+            return Links(), {}, trials[0]
+        windows = dict.fromkeys(self.counts, (torch.zeros((), dtype=torch.float64), 1))
+        refused: EvidenceError | None = None
+        for trial in (*trials[1:], trials[0]):
+            try:
+                space = Space(
+                    self.program,
+                    self.plan,
+                    self.known,
+                    self.missing,
+                    self.units,
+                    bounds=self.bounds,
+                    windows=windows,
+                    solved=self.solved,
+                    parameters=trial,
+                )
+                return space.links, space.typical[0], trial
+            except EvidenceError as error:
+                refused = error
+        assert refused is not None
+        raise refused
 
     def _space(self, rows: Tensor, windows: Windows) -> Space:
         sites = self.program.structure.sites
         known = {name: value.index_select(len(sites[name].inner), rows) for name, value in self.known.items()}
         missing = {name: mask[rows] for name, mask in self.missing.items() if bool(mask[rows].any())}
         bounds = {name: (low[rows], high[rows]) for name, (low, high) in self.bounds.items() if name in missing}
-        return Space(self.program, self.plan, known, missing, len(rows), bounds=bounds, windows=windows)
+        return Space(
+            self.program,
+            self.plan,
+            known,
+            missing,
+            len(rows),
+            bounds=bounds,
+            windows=windows,
+            solved={name: mask[rows] for name, mask in self.solved.items()},
+            parameters=self.first,
+            links=self.links.narrowed(rows),
+        )
 
     def _part(self, rows: Tensor, parameters: Mapping[str, Tensor]) -> Part:
         make = partial(self._space, rows)

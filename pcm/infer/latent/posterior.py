@@ -114,7 +114,7 @@ class LatentPosterior:
     def method(self, units: Tensor) -> str:
         """The rungs of some units (a mask) in words, with their number where they differ."""
         count = len(self.space.configurations)
-        words = {**_WORDS, "enumerate": "enumerated"}
+        words = {**_WORDS, "enumerate": "enumerated" if count > 1 else "solved"}
         if count > 1:
             words |= {rung: f"{text} in each of {count} configurations" for rung, text in _WORDS.items()}
         kinds, sizes = np.unique(self.rung[units.numpy()], return_counts=True)
@@ -223,8 +223,8 @@ def _check_possible(space: Space, parameters: Mapping[str, Tensor], peak: Peak, 
     words = "has probability zero under the program"
     if space.width:
         words = f"is impossible under the program at every value of {', '.join(space.inferred)} that was tried"
-    elif space.inferred:
-        words += f", whatever {', '.join(space.inferred)} may be"
+    elif space.inferred or space.carried:
+        words += f", whatever {', '.join([*space.carried, *space.inferred])} may be"
     raise EvidenceError(
         f"the evidence of {len(rows)} of {space.units} units {words}"
         + (f" ({', '.join(names)} cannot be what was observed)." if names else "."),

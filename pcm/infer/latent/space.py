@@ -27,7 +27,6 @@ mechanism, ``x = F^-1(F(low) + Phi(z) (F(high) - F(low)))``, which the mechanism
 from __future__ import annotations
 
 import copy
-import itertools
 import math
 from collections.abc import Callable, Mapping
 from functools import cached_property
@@ -40,7 +39,6 @@ from torch.distributions import biject_to
 
 from pcm.couplings import Truncated, resolve, unwrap
 from pcm.couplings.location_scale import NormalCoupling
-from pcm.errors import QueryError
 from pcm.infer.latent.coordinates import (
     by_unit,
     flat,
@@ -53,13 +51,13 @@ from pcm.infer.latent.coordinates import (
     unflat,
     weighed,
 )
+from pcm.infer.latent.enumeration import counted, joint_codes, values_of
+from pcm.infer.latent.links import Links, find_links
+from pcm.infer.latent.solve import TOLERANCE, Solved, solve
 from pcm.program import Program, Site, is_deterministic
-from pcm.worlds import WorldPlan
+from pcm.worlds import Factual, Run, WorldPlan
 
-__all__ = ["MAX_CONFIGURATIONS", "Space"]
-
-#: Joint configurations of missing discrete sites up to which they are enumerated.
-MAX_CONFIGURATIONS = 4096
+__all__ = ["Space"]
 
 
 class Space:
@@ -83,6 +81,12 @@ class Space:
         Whether finite barren sites are set apart too, and not enumerated with the rest.
     windows : dict of name to (Tensor ``(unit,)``, int), optional
         Lowest value and number of values between which a count without an upper bound is enumerated.
+    solved : dict of name to bool tensor ``(unit,)``, optional
+        Deterministic columns that stand below something missing, and the units that have them.
+    parameters : dict of name to tensor, optional
+        Parameters under which it is tried what those columns are one to one in.
+    links : Links, optional
+        What those trials found before.
     """
 
     def __init__(
@@ -97,6 +101,9 @@ class Space:
         split: bool | Tensor = True,
         finite: bool = True,
         windows: Mapping[str, tuple[Tensor, int]] | None = None,
+        solved: Mapping[str, Tensor] | None = None,
+        parameters: Mapping[str, Tensor] | None = None,
+        links: Links | None = None,
     ) -> None:
         self.program, self.plan, self.units = program, plan, units
         self.windows = dict(windows or {})
@@ -113,48 +120,28 @@ class Space:
             name: (low.to(kind), high.to(kind)) for name, (low, high) in (bounds or {}).items() if name in self.missing
         }
         self.bounded = {name: (low > -torch.inf) | (high < torch.inf) for name, (low, high) in self.bounds.items()}
+        self.solved = {name: solved[name] for name in self.sites if solved and name in solved and name not in plan.sets}
+        self.first = dict(parameters or {})
+        self.links = links or (find_links(self, self.first) if self.solved else Links())
+        self.carried = self.links.carried
         self.barren = {
             name: mask & split & (finite or not self.enumerable(name)) for name, mask in self._barren().items()
         }
-        self.inferred = {
-            name: mask & ~self.barren[name]
-            for name, mask in self.missing.items()
-            if bool((mask & ~self.barren[name]).any())
-        }
+        open_ = {name: mask & ~self.barren[name] for name, mask in self.missing.items()}
+        open_ |= {name: open_[name] & ~mask for name, mask in self.carried.items()}
+        self.inferred = {name: mask for name, mask in open_.items() if bool(mask.any())}
         self.discrete = [name for name in self.inferred if self.sites[name].discrete]
         self.continuous = [name for name in self.inferred if not self.sites[name].discrete]
         self.offsets, self.counts = {}, {}
         for name in self.discrete:
-            self._count(name)
+            least, self.counts[name] = values_of(self, name)
+            if least is not None:
+                self.offsets[name] = least
 
     def enumerable(self, name: str) -> bool:
         """Whether a site is one finite number (or one-hot row) a unit."""
         site = self.sites[name]
         return site.cardinality is not None and not site.inner and (not site.event or site.one_hot)
-
-    def _count(self, name: str) -> None:
-        """How many values a discrete site is enumerated over; an infinite one from the low end of its interval."""
-        site = self.sites[name]
-        if self.enumerable(name):
-            self.counts[name] = site.cardinality or 1
-            return
-        if name in self.windows and not site.inner and not site.event:
-            self.offsets[name], self.counts[name] = self.windows[name]
-            return
-        if name in self.bounds:
-            low, high = self.bounds[name]
-            least = torch.clamp(low, min=float(getattr(site.support, "lower_bound", -torch.inf)))
-            widths = (high - least)[self.inferred[name]]
-            if bool(torch.isfinite(widths).all()):
-                self.offsets[name] = torch.where(self.inferred[name], least, 0.0)
-                self.counts[name] = int(widths.max()) + 1
-                return
-        raise QueryError(
-            f"'{name}' is missing for some units that have values below it, and {site.family} with "
-            f"{'several values a unit' if site.inner or site.event else 'infinitely many values'} cannot be "
-            "enumerated: give its column (or intervals with two ends), or model it as a finite variable.",
-            site=name,
-        )
 
     def _barren(self) -> dict[str, Tensor]:
         """For each missing site, the units in which nothing below it was observed."""
@@ -167,7 +154,7 @@ class Space:
             if name in self.missing:
                 free = self.missing[name].clone()
             elif site.kind == "deterministic" and name not in self.plan.sets:
-                free = ~nothing  # observes nothing itself
+                free = ~self.solved.get(name, nothing)
             else:
                 free = nothing.clone()
             for child in graph.successors(name):
@@ -197,6 +184,11 @@ class Space:
         """Length of a unit's vector."""
         return max((slot.stop for slot in self.slots.values()), default=0)
 
+    @property
+    def closed(self) -> bool:
+        """Whether nothing is left open: every missing site was solved for."""
+        return not self.inferred and not any(bool(mask.any()) for mask in self.barren.values())
+
     @cached_property
     def active(self) -> Tensor:
         """Which coordinates a unit really has, bool ``(unit, coordinate)``."""
@@ -208,34 +200,18 @@ class Space:
     @cached_property
     def configurations(self) -> Tensor:
         """Joint codes of the missing discrete sites, ``(configuration, site)``."""
-        counts = [self.counts[name] for name in self.discrete]
-        if math.prod(counts) > MAX_CONFIGURATIONS:
-            raise QueryError(
-                f"the missing discrete sites {', '.join(self.discrete)} have {math.prod(counts):,} joint values, "
-                f"more than {MAX_CONFIGURATIONS:,} to enumerate: give some of their columns."
-            )
-        codes = list(itertools.product(*map(range, counts)))
-        return torch.tensor(codes, dtype=torch.int64).reshape(len(codes), len(counts))
+        return joint_codes(self.counts)
 
     @cached_property
     def counted(self) -> Tensor:
         """Which configurations count for a unit, ``(config, unit)``: of a site that it has, only the first code; of one
         in an interval, the codes within."""
-        mask = torch.ones(len(self.configurations), self.units, dtype=torch.bool)
-        for place, name in enumerate(self.discrete):
-            code = self.configurations[:, place, None]
-            inside: Any = True
-            if name in self.bounds:
-                low, high = self.bounds[name]
-                value = code + self.offsets.get(name, 0)
-                inside = (value >= low) & (value <= high)
-            mask &= torch.where(self.inferred[name][None], inside, code == 0)
-        return mask
+        return counted(self)
 
     def narrowed(self, rows: Tensor) -> Space:
         """The space of some units (a bool mask or positions), with the same coordinates and configurations."""
         made = copy.copy(self)
-        for name in ("active", "counted"):
+        for name in ("active", "counted", "typical"):
             made.__dict__.pop(name, None)
         made.__dict__.update(slots=self.slots, configurations=self.configurations)
         place = rows.nonzero().flatten() if rows.dtype == torch.bool else rows
@@ -243,8 +219,10 @@ class Space:
         made.known = {
             name: value.index_select(len(self.sites[name].inner), place) for name, value in self.known.items()
         }
-        for group in ("missing", "barren", "inferred", "bounded", "offsets"):
+        for group in ("missing", "barren", "inferred", "bounded", "offsets", "solved"):
             setattr(made, group, {name: mask[place] for name, mask in getattr(self, group).items()})
+        made.links = self.links.narrowed(place)
+        made.carried = made.links.carried
         made.bounds = {name: (low[place], high[place]) for name, (low, high) in self.bounds.items()}
         return made
 
@@ -255,8 +233,9 @@ class Space:
 
         Barren sites are left out: they integrate to one.
         """
-        total: list[Tensor] = []
-        self._run(parameters, self._placed(vector, codes, None, total), total)
+        found = self._solved(parameters, vector, codes)
+        total: list[Tensor] = [found.log_slope] if self.carried else []
+        self._run(parameters, self._placed(vector, codes, None, total, raw=found.raw), total)
         return sum(total, torch.zeros(self.units, dtype=self.program.dtype))
 
     def watch(
@@ -267,21 +246,62 @@ class Space:
         seen: Callable[[str, Any, Tensor], None],
     ) -> None:
         """Show ``seen`` the distribution and value of every site at these unobserved values."""
-        self._run(parameters, self._placed(vector, codes, None, None), None, seen)
+        raw = self._solved(parameters, vector, codes).raw
+        self._run(parameters, self._placed(vector, codes, None, None, raw=raw), None, seen)
 
     def culprits(self, parameters: Mapping[str, Tensor], vector: Tensor, codes: Tensor, unit: int) -> list[str]:
-        """Sites whose value has probability zero in a unit."""
+        """Sites whose value has probability zero in a unit; columns that nothing gives."""
         terms: dict[str, Tensor] = {}
-        self._run(parameters, self._placed(vector, codes, None, None), None, terms=terms)
+        raw = self._solved(parameters, vector, codes).raw
+        made = self._run(parameters, self._placed(vector, codes, None, None, raw=raw), None, terms=terms)
+        terms |= {name: self._match(name, value, self.solved[name]) for name, value in made.items()}
         return [name for name, term in terms.items() if float(term[unit]) == -torch.inf]
 
     def complete(
         self, parameters: Mapping[str, Tensor], vector: Tensor, codes: Tensor, uniform: Mapping[str, Tensor]
     ) -> dict[str, Tensor]:
-        """Values of the missing sites, barren ones drawn from their mechanisms; observed cells as they were."""
+        """Values of the missing sites, barren ones drawn from their mechanisms; observed cells as they were.
+
+        The deterministic columns that were solved are among them.
+        """
         found: dict[str, Tensor] = {}
-        self._run(parameters, self._placed(vector, codes, uniform, None, found), None)
-        return found
+        raw = self._solved(parameters, vector, codes).raw
+        seen = self._run(parameters, self._placed(vector, codes, uniform, None, found, raw), None)
+        columns = {name: self._seen(name, seen[name]) for name in self.solved}
+        return {**found, **columns}
+
+    def computed(
+        self, parameters: Mapping[str, Tensor], vector: Tensor, codes: Tensor, raw: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """What the program computes for the solved columns with its carriers at ``raw``."""
+        return self._run(parameters, self._placed(vector, codes, None, None, raw=raw), None)
+
+    def _solved(self, parameters: Mapping[str, Tensor], vector: Tensor, codes: Tensor) -> Solved:
+        return solve(self, parameters, vector, codes) if self.carried else Solved()
+
+    @cached_property
+    def typical(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """With everything missing at its median: what the program computes for the solved columns, and the carriers'
+        unconstrained coordinates, from which the search for them starts."""
+        found: dict[str, Tensor] = {}
+
+        def place(name: str, site: Site, fn: Any) -> Tensor:
+            value = from_mechanism(site, fn, middle(site, self.units), self.units).detach()
+            if name in self.carried:
+                found[name] = biject_to(fn.support).inv(value).expand_as(value)
+            return torch.where(spread(self.missing[name], site), value.to(site.dtype), self.known[name])
+
+        return self._run(self.first, place, None), found
+
+    def spread(self, mask: Tensor, name: str) -> Tensor:
+        """A mask over units against values of a site."""
+        return spread(mask, self.sites[name])
+
+    def by_unit(self, term: Tensor, name: str) -> Tensor:
+        """Values of a site summed over its cells, ``(unit,)``."""
+        site = self.sites[name]
+        full = term.expand(site.shape(self.units)).movedim(len(site.inner), 0)
+        return full.reshape(self.units, -1).sum(1)
 
     def start(
         self, parameters: Mapping[str, Tensor], codes: Tensor, uniform: Mapping[str, Tensor] | None = None
@@ -304,8 +324,8 @@ class Space:
 
         def place(name: str, site: Site, fn: Any) -> Tensor:
             inferred = value(name, site, fn) if name in self.inferred else self.known[name]
-            drawn = self._drawn(name, site, fn, middle(site, self.units))
-            return torch.where(spread(self.barren[name], site), drawn, inferred)
+            rest = self.barren[name] | self.carried[name] if name in self.carried else self.barren[name]
+            return torch.where(spread(rest, site), self._median(name, site, fn), inferred)
 
         self._run(parameters, place, None)
         return torch.cat([columns[name] for name in self.continuous], -1) if columns else torch.zeros(self.units, 0)
@@ -317,28 +337,37 @@ class Space:
         uniform: Mapping[str, Tensor] | None,
         total: list[Tensor] | None,
         found: dict[str, Tensor] | None = None,
+        raw: Mapping[str, Tensor] | None = None,
     ) -> Callable[[str, Site, Any], Tensor]:
         """How a missing site gets its value in a run."""
 
         def place(name: str, site: Site, fn: Any) -> Tensor:
-            value = self.known[name]
-            if name in self.inferred:
-                mask = self.inferred[name]
+            value, carrier = self.known[name], self.carried.get(name)
+            if name in self.inferred or carrier is not None:
                 if site.discrete:
-                    made = self._coded(name, site, codes)
+                    mask, made = self.inferred[name], self._coded(name, site, codes)
                 else:
-                    bijection = biject_to(fn.support)
-                    raw = unflat(vector[:, self.slots[name]], site, self.units)
-                    made = bijection(raw)
-                    scored = mask & self.bounded[name] if name in self.bounds else None
+                    bijection, mask = biject_to(fn.support), self.inferred.get(name)
+                    scored = mask & self.bounded[name] if mask is not None and name in self.bounds else None
+                    free = None if mask is None else unflat(vector[:, self.slots[name]], site, self.units)
+                    score = free
+                    if carrier is not None:
+                        given = (raw or {})[name]
+                        free = given if free is None else torch.where(spread(carrier, site), given, free)
+                        mask = carrier if mask is None else mask | carrier
+                    assert free is not None and mask is not None
+                    made = bijection(free)
                     if total is not None and not is_real(fn.support):
-                        jacobian = bijection.log_abs_det_jacobian(raw, made)
+                        jacobian = bijection.log_abs_det_jacobian(free, made)
                         plain = mask if scored is None else mask & ~scored
                         total.append(torch.where(plain, by_unit(jacobian, site, self.units), 0.0))
-                    if scored is not None:
-                        made = torch.where(scored, self._scored(name, fn, raw), made)
+                    if scored is not None and score is not None:
+                        made = torch.where(scored, self._scored(name, fn, score), made)
                         if total is not None:
-                            total.append(torch.where(scored, -0.5 * raw**2 - 0.5 * math.log(2 * math.pi), 0.0))
+                            total.append(torch.where(scored, -0.5 * score**2 - 0.5 * math.log(2 * math.pi), 0.0))
+                    if carrier is not None and name in self.bounds and total is not None:
+                        low, high = self.bounds[name]
+                        total.append(torch.where(carrier & ((made < low) | (made > high)), -torch.inf, 0.0))
                 value = torch.where(spread(mask, site), made.to(value.dtype), value)
             if name in self.barren and bool(self.barren[name].any()):
                 drawn = self._median(name, site, fn)
@@ -390,19 +419,33 @@ class Space:
         total: list[Tensor] | None,
         watch: Callable[[str, Any, Tensor], None] | None = None,
         terms: dict[str, Tensor] | None = None,
-    ) -> None:
-        sets = self.plan.sets
+    ) -> dict[str, Tensor]:
+        """Run the program; what it computes for the solved columns."""
+        sets, computed = self.plan.sets, {}
+        so_far = {name: self.known[name] for name in self.program.structure.covariates}
+        run = Run(self.program, self.plan, Factual(so_far, {}, self.units), parameters, {}, {})
 
         def act(msg: Any) -> Tensor:
             name = msg["name"]
-            if name in parameters:
-                return parameters[name]
-            site = self.sites.get(name)
-            if site is None or (is_deterministic(msg) and name not in sets):
-                return msg["value"]
+            if name in self.sites:
+                so_far[name] = value = answer(msg, self.sites[name])
+                return value
+            return parameters[name] if name in parameters else msg["value"]
+
+        def answer(msg: Any, site: Site) -> Tensor:
+            name = msg["name"]
+            if is_deterministic(msg) and name not in sets:
+                value = run.read_by_edges(name) if name in run.edges else msg["value"]
+                value = value.expand(site.shape(self.units))
+                if name not in self.solved:
+                    return value
+                computed[name] = value
+                if total is not None and name in self.links.matched:
+                    total.append(self._match(name, value, self.links.matched[name]))
+                return self._seen(name, value)
             if name in sets:
                 return self.known[name]
-            fn = msg["fn"]
+            fn = run.read_by_edges(name) if name in run.edges else msg["fn"]
             value = place(name, site, fn) if name in self.missing else self.known[name]
             if watch is not None:
                 watch(name, fn, value)
@@ -412,6 +455,8 @@ class Space:
                 term = term if hidden is None else torch.where(hidden, 0.0, term)
                 if name in self.bounds:
                     between = self.bounded[name] & (self.barren[name] if site.discrete else self.missing[name])
+                    if name in self.carried:
+                        between = between & ~self.carried[name]
                     if bool(between.any()):
                         term = torch.where(between, self._truncated(name, fn).log_mass, term)
                 if total is not None:
@@ -420,4 +465,16 @@ class Space:
                     terms[name] = term
             return value
 
-        self.program.execute(act, self.units, {name: self.known[name] for name in self.program.structure.covariates})
+        self.program.execute(act, self.units, dict(so_far))
+        return computed
+
+    def _seen(self, name: str, value: Tensor) -> Tensor:
+        """A solved column: as observed where it was, as computed elsewhere."""
+        return torch.where(self.spread(self.solved[name], name), self.known[name], value)
+
+    def _match(self, name: str, value: Tensor, units: Tensor) -> Tensor:
+        """Minus infinity in those of some units (a mask) where the computed column is not the observed one."""
+        given, here = self.known[name].to(self.program.dtype), value.detach().to(self.program.dtype)
+        apart = (given - here).abs() > TOLERANCE[self.program.dtype] * (1 + given.abs())
+        wrong = self.by_unit((apart & self.spread(units, name)).to(self.program.dtype), name)
+        return torch.where(wrong > 0, -torch.inf, 0.0)

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from pcm.couplings import unwrap
-from pcm.infer.latent.space import MAX_CONFIGURATIONS, Space
+from pcm.infer.latent.enumeration import MAX_CONFIGURATIONS
+from pcm.infer.latent.space import Space
 
 __all__ = ["SLIVER", "edge_share", "endless", "first_windows", "grown"]
 

@@ -14,6 +14,9 @@ from scipy import integrate, stats
 
 import pcm
 from pcm.errors import EvidenceError
+from pcm.program import Program
+from pcm.query.likelihood import target_of
+from pcm.query.model import Model
 from pcm_models import firing_squad
 from tests.laws.random_programs import linears
 
@@ -205,6 +208,90 @@ def test_fits_go_through_the_solved_noise():
         assert close(other.posterior[name].numpy(), first.posterior[name].numpy(), 1e-6), name
     cf, known = (scm.counterfactual(frame, do={"x": 1.0}) for scm in (other, first))
     assert close(cf.mean("y"), known.mean("y"), 1e-5) and close(cf.sd("y"), known.sd("y"), 1e-5)
+
+
+def path(explicit):
+    def program(n):
+        slope = pyro.sample("slope", dist.Normal(0.0, 1.0))
+        spread = pyro.sample("spread", dist.HalfNormal(1.0))
+        with pyro.plate("units", n):
+            a = pyro.sample("a", dist.Normal(0.0, 1.0))
+            x = pyro.sample("x", dist.Normal(0.5 * a, 1.0))
+            if explicit:
+                y = pyro.deterministic("y", slope * x + spread * pyro.sample("u", dist.Normal(0.0, 1.0)))
+            else:
+                y = pyro.sample("y", dist.Normal(slope * x, spread))
+            pyro.sample("z", dist.Normal(y - a, 0.6))
+
+    return program
+
+
+def test_fits_integrate_the_rest_of_the_holes_out():
+    """The likelihood, its gradient and curvature are those of the program with its noise built in."""
+    frame = pcm.SCM(path(False)).given(slope=0.7, spread=0.5).sample(60, seed=0)
+    frame = frame.mask(np.random.default_rng(1).random(frame.shape) < 0.25)
+    found = []
+    for explicit in (False, True):
+        target, marginal = target_of(Model(Program(path(explicit))), frame)
+        at = [torch.tensor(value, dtype=torch.float64, requires_grad=True) for value in (0.3, 0.8)]
+        density = target.log_density(dict(zip(("slope", "spread"), at, strict=True)))
+        slopes = torch.autograd.grad(density, at, create_graph=True)
+        bends = [torch.autograd.grad(slope, at, retain_graph=True)[place] for place, slope in enumerate(slopes)]
+        found.append(np.array([float(part.detach()) for part in (density, *slopes, *bends)]))
+    assert close(found[1], found[0], 1e-9)
+    assert marginal is not None and "solved from y" in marginal.account[0]
+
+
+def test_a_fit_with_two_noises_in_one_column_integrates_one_of_them():
+    """x = s exp(p/2) u: ∫ φ(p) φ(u) |∂u/∂x| dp."""
+
+    def program(n):
+        scale = pyro.sample("scale", dist.HalfNormal(1.0))
+        with pyro.plate("units", n):
+            p = pyro.sample("p", dist.Normal(0.0, 1.0))
+            pyro.deterministic("x", scale * torch.exp(0.5 * p) * pyro.sample("u", dist.Normal(0.0, 1.0)))
+
+    def likelihood(x, scale):
+        def density(p):
+            return stats.norm.pdf(p) * stats.norm.pdf(x, scale=scale * np.exp(0.5 * p))
+
+        return np.log(integrate.quad(density, -9, 9, epsabs=1e-13)[0])
+
+    data = {"x": [2.0, -0.3, 0.5]}
+    target, _ = target_of(Model(Program(program)), data)
+    for scale in (0.5, 2.0):
+        truth = sum(likelihood(x, scale) for x in data["x"]) + stats.halfnorm.logpdf(scale)
+        with torch.no_grad():
+            found = target.log_density({"scale": torch.tensor(scale, dtype=torch.float64)})
+        assert float(found) == pytest.approx(truth, abs=1e-7)
+
+
+def test_fits_check_columns_that_nothing_missing_stands_above():
+    def program(n):
+        slope = pyro.sample("slope", dist.Normal(0.0, 1.0))
+        with pyro.plate("units", n):
+            a = pyro.sample("a", dist.Normal(0.0, 1.0))
+            double = pyro.deterministic("double", 2 * a)
+            pyro.sample("y", dist.Normal(slope * double, 1.0))
+
+    scm, data = pcm.SCM(program), {"a": [0.5, 1.0], "double": [1.0, np.nan], "y": [1.0, 3.0]}
+    whole = scm.fit({"a": data["a"], "y": data["y"]}, method="laplace", seed=0, draws=8, progress=False)
+    holes = scm.fit(data, method="laplace", seed=0, draws=8, progress=False)
+    assert close(holes.posterior["slope"].numpy(), whole.posterior["slope"].numpy())
+    with pytest.raises(EvidenceError, match="'double' contradicts the program"):
+        scm.fit({**data, "double": [np.nan, 2.5]}, progress=False)
+    with pytest.raises(EvidenceError, match="'double' contradicts the program"):
+        scm.fit({**data, "double": [np.nan, 2.5], "y": [np.nan, 3.0]}, progress=False)
+
+
+def test_fits_refuse_what_is_not_one_to_one():
+    def program(n):
+        scale = pyro.sample("scale", dist.HalfNormal(1.0))
+        with pyro.plate("units", n):
+            pyro.deterministic("x", scale * pyro.sample("u", dist.Normal(0.0, 1.0)) ** 2)
+
+    with pytest.raises(EvidenceError, match="both rises and falls with 'u'"):
+        pcm.SCM(program).fit({"x": [1.0, 2.0]}, progress=False)
 
 
 # -- discrete ----------------------------------------------------------------------------------------------------------

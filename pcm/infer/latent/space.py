@@ -137,6 +137,8 @@ class Space:
             least, self.counts[name] = values_of(self, name)
             if least is not None:
                 self.offsets[name] = least
+        # now, and not first within a transformation of functions, which the tensors must not outlive
+        self.typical = self._typical() if self.solved else ({}, {})
 
     def enumerable(self, name: str) -> bool:
         """Whether a site is one finite number (or one-hot row) a unit."""
@@ -211,14 +213,16 @@ class Space:
     def narrowed(self, rows: Tensor) -> Space:
         """The space of some units (a bool mask or positions), with the same coordinates and configurations."""
         made = copy.copy(self)
-        for name in ("active", "counted", "typical"):
+        for name in ("active", "counted"):
             made.__dict__.pop(name, None)
         made.__dict__.update(slots=self.slots, configurations=self.configurations)
         place = rows.nonzero().flatten() if rows.dtype == torch.bool else rows
         made.units = len(place)
-        made.known = {
-            name: value.index_select(len(self.sites[name].inner), place) for name, value in self.known.items()
-        }
+
+        def part(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+            return {name: value.index_select(len(self.sites[name].inner), place) for name, value in values.items()}
+
+        made.known, made.typical = part(self.known), (part(self.typical[0]), part(self.typical[1]))
         for group in ("missing", "barren", "inferred", "bounded", "offsets", "solved"):
             setattr(made, group, {name: mask[place] for name, mask in getattr(self, group).items()})
         made.links = self.links.narrowed(place)
@@ -279,8 +283,8 @@ class Space:
     def _solved(self, parameters: Mapping[str, Tensor], vector: Tensor, codes: Tensor) -> Solved:
         return solve(self, parameters, vector, codes) if self.carried else Solved()
 
-    @cached_property
-    def typical(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    @torch.no_grad()
+    def _typical(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """With everything missing at its median: what the program computes for the solved columns, and the carriers'
         unconstrained coordinates, from which the search for them starts."""
         found: dict[str, Tensor] = {}

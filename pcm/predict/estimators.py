@@ -37,7 +37,6 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from pcm.errors import ArgumentError, DataError, QueryError, UnknownNameError, listed
-from pcm.predict.copies import Copies
 from pcm.predict.design import column_names, columns
 from pcm.predict.families import Family, Fitted, Members, family
 from pcm.predict.matched import fit_matched
@@ -45,6 +44,7 @@ from pcm.predict.prediction import ClassPrediction, Prediction
 from pcm.predict.response import responses
 from pcm.predict.wiring import Wiring
 from pcm.requirement import target_plan
+from pcm.requirement.copies import Copies
 
 __all__ = ["CausalClassifier", "CausalRegressor"]
 

@@ -2,9 +2,8 @@ r"""The matched predictor: least squared risk of a linear prediction whose avera
 
     minimise ‖y - V w‖²  subject to  D w = t,
 
-``V`` the inputs with a column of ones, ``D`` how each input responds to each source, ``t`` how the target does. With
-``G = VᵀV`` the solution is the least-squares one moved along ``G⁻¹Dᵀ``; its multipliers are the price of a unit of each
-constraint. Weights have the Gaussian posterior of least squares, restricted to the constraint.
+``V`` the inputs with a column of ones, ``D`` how each input responds to each source, ``t`` how the target does: the
+programme of :mod:`pcm.requirement.programme`. Weights have the Gaussian posterior of least squares, restricted to the constraint.
 
 >>> import numpy as np
 >>> rng = np.random.default_rng(0)
@@ -27,6 +26,7 @@ from pcm.errors import QueryError
 from pcm.predict.families.family import Array, Fitted, Members, by_member, checked, gaussian_atoms
 from pcm.predict.families.linear import balanced, with_ones
 from pcm.predict.response import Response
+from pcm.requirement.programme import least_risk
 
 __all__ = ["constrained", "fit_matched"]
 
@@ -55,12 +55,12 @@ def constrained(design: Array, outcome: Array, change: Array, pinned: Array) -> 
         No weights meet the constraints.
     """
     v = with_ones(design)
-    inverse = np.linalg.pinv(v.T @ v, hermitian=True)
-    weights = inverse @ (v.T @ outcome)
+    gram, towards = v.T @ v / len(v), v.T @ outcome / len(v)
+    found, _, met = least_risk(gram[None], towards[None], change[None], pinned[None])
+    weights, inverse = found[0], np.linalg.pinv(v.T @ v, hermitian=True)
     if len(pinned):
         inner = np.linalg.pinv(change @ inverse @ change.T, hermitian=True, rcond=1e-10)
-        weights = weights + inverse @ change.T @ inner @ (pinned - change @ weights)
-        if np.abs(change @ weights - pinned).max() > 1e-6 * (1 + np.abs(pinned).max()):
+        if not met[0]:
             raise QueryError(
                 "no linear prediction from these inputs responds to the sources as the target does: none of them "
                 "carries the change. Take target='faithful', and see gaps()."

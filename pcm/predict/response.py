@@ -26,11 +26,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pcm.predict.copies import Copies
 from pcm.query.counterfactual import counterfactual
 from pcm.query.model import Model
 from pcm.query.sampling import sample
 from pcm.requirement import TargetPlan
+from pcm.requirement.copies import Copies
 
 __all__ = ["Response", "responses"]
 

@@ -24,10 +24,16 @@ __all__ = [
 ]
 
 
-def counterfactual_fairness(protected: str, *, outcome: str, **options: Any) -> Requirement:
+def counterfactual_fairness(
+    protected: str,
+    *,
+    outcome: str,
+    reference: Any = "independent",
+    tolerance: float = 0.0,
+) -> Requirement:
     """The prediction for a unit stays what it is had the protected attribute been another (Kusner et al. 2017).
 
-    Options are ``reference`` and ``tolerance`` of :class:`pcm.Requirement`.
+    ``reference`` and ``tolerance`` are those of :class:`pcm.Requirement`.
 
     Examples
     --------
@@ -35,10 +41,17 @@ def counterfactual_fairness(protected: str, *, outcome: str, **options: Any) -> 
     >>> pcm.counterfactual_fairness("sex", outcome="hired")
     Requirement('sex', outcome='hired', admissible='none')
     """
-    return Requirement(protected, outcome=outcome, admissible="none", **options)
+    return Requirement(protected, outcome=outcome, admissible="none", reference=reference, tolerance=tolerance)
 
 
-def path_specific_fairness(protected: str, *, outcome: str, admissible: Any, **options: Any) -> Requirement:
+def path_specific_fairness(
+    protected: str,
+    *,
+    outcome: str,
+    admissible: Any,
+    reference: Any = "independent",
+    tolerance: float = 0.0,
+) -> Requirement:
     """The protected attribute may move the prediction along admissible paths alone (Chiappa 2019).
 
     Examples
@@ -47,11 +60,16 @@ def path_specific_fairness(protected: str, *, outcome: str, admissible: Any, **o
     >>> pcm.path_specific_fairness("sex", outcome="hired", admissible="sex -> degree -> hired")
     Requirement('sex', outcome='hired', admissible=['sex -> degree -> hired'])
     """
-    return Requirement(protected, outcome=outcome, admissible=admissible, **options)
+    return Requirement(protected, outcome=outcome, admissible=admissible, reference=reference, tolerance=tolerance)
 
 
 def environment_invariance(
-    environment: str | Collection[str], *, outcome: str, admissible: Any = "none", **options: Any
+    environment: str | Collection[str],
+    *,
+    outcome: str,
+    admissible: Any = "none",
+    reference: Any = "independent",
+    tolerance: float = 0.0,
 ) -> Requirement:
     """The prediction stays what it is in another environment, or where the named mechanisms are replaced.
 
@@ -69,10 +87,18 @@ def environment_invariance(
     Requirement('site', outcome='readmit', admissible=['site -> readmit'], role='environment')
     """
     role = "environment" if isinstance(environment, str) else None
-    return Requirement(environment, outcome=outcome, admissible=admissible, role=role, **options)
+    return Requirement(
+        environment, outcome=outcome, admissible=admissible, role=role, reference=reference, tolerance=tolerance
+    )
 
 
-def attribute_privacy(private: str, *, outcome: str, **options: Any) -> Requirement:
+def attribute_privacy(
+    private: str,
+    *,
+    outcome: str,
+    reference: Any = "independent",
+    tolerance: float = 0.0,
+) -> Requirement:
     """The prediction says nothing of a change in a private attribute.
 
     Examples
@@ -81,10 +107,16 @@ def attribute_privacy(private: str, *, outcome: str, **options: Any) -> Requirem
     >>> pcm.attribute_privacy("hiv", outcome="premium").admissible.nothing
     True
     """
-    return Requirement(private, outcome=outcome, admissible="none", **options)
+    return Requirement(private, outcome=outcome, admissible="none", reference=reference, tolerance=tolerance)
 
 
-def irrelevant_to(variable: str, *, outcome: str, **options: Any) -> Requirement:
+def irrelevant_to(
+    variable: str,
+    *,
+    outcome: str,
+    reference: Any = "independent",
+    tolerance: float = 0.0,
+) -> Requirement:
     """The prediction is flat under changes of a variable that should not matter (explainability).
 
     Examples
@@ -93,10 +125,16 @@ def irrelevant_to(variable: str, *, outcome: str, **options: Any) -> Requirement
     >>> pcm.irrelevant_to("watermark", outcome="diagnosis").admissible.written
     'none'
     """
-    return Requirement(variable, outcome=outcome, admissible="none", **options)
+    return Requirement(variable, outcome=outcome, admissible="none", reference=reference, tolerance=tolerance)
 
 
-def responsive_to(variable: str, *, outcome: str, **options: Any) -> Requirement:
+def responsive_to(
+    variable: str,
+    *,
+    outcome: str,
+    reference: Any = "independent",
+    tolerance: float = 0.0,
+) -> Requirement:
     """The prediction responds to a relevant variable as the outcome does, along every path (explainability).
 
     Examples
@@ -105,10 +143,10 @@ def responsive_to(variable: str, *, outcome: str, **options: Any) -> Requirement
     >>> pcm.responsive_to("lesion", outcome="diagnosis").admissible.written
     'all'
     """
-    return Requirement(variable, outcome=outcome, admissible="all", **options)
+    return Requirement(variable, outcome=outcome, admissible="all", reference=reference, tolerance=tolerance)
 
 
-def demographic_parity(variable: str, *, outcome: str, **options: Any) -> Independence:
+def demographic_parity(variable: str, *, outcome: str, tolerance: float = 0.0) -> Independence:
     """The prediction is independent of a variable, whatever the reason for a dependence.
 
     Examples
@@ -117,10 +155,10 @@ def demographic_parity(variable: str, *, outcome: str, **options: Any) -> Indepe
     >>> pcm.demographic_parity("sex", outcome="hired")
     Independence('sex', outcome='hired')
     """
-    return Independence(variable, outcome=outcome, **options)
+    return Independence(variable, outcome=outcome, tolerance=tolerance)
 
 
-def equalized_odds(variable: str, *, outcome: str, **options: Any) -> Independence:
+def equalized_odds(variable: str, *, outcome: str, tolerance: float = 0.0) -> Independence:
     """Among units of the same outcome, the prediction is independent of a variable (Hardt et al. 2016).
 
     Examples
@@ -129,4 +167,4 @@ def equalized_odds(variable: str, *, outcome: str, **options: Any) -> Independen
     >>> pcm.equalized_odds("sex", outcome="hired")
     Independence('sex', outcome='hired', given='outcome')
     """
-    return Independence(variable, outcome=outcome, given="outcome", **options)
+    return Independence(variable, outcome=outcome, given="outcome", tolerance=tolerance)

@@ -18,6 +18,7 @@ import difflib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice, pairwise
+from numbers import Real
 from typing import Any
 
 import networkx as nx
@@ -71,7 +72,7 @@ class Requirement:
     admissible : "all", "none", or list of paths and edges
         Along which directed paths the prediction may respond. ``*`` is one variable, ``...`` any number, also none; a
         pair of names is an edge, and paths of listed edges alone are admitted. An empty list is ``"none"``.
-    reference : "independent", number, distribution, or dict of source to one of them
+    reference : "independent", number, label, distribution, or dict of source to one of them
         What an inadmissible edge is fed: by default an independent draw from the source's own marginal.
     tolerance : float
         The largest difference in effect (per unit of the source; on the probability scale for a binary outcome)
@@ -185,6 +186,15 @@ class Requirement:
                     f"the edge {edge[0]} → {edge[1]} {found} from {listed(self.variables)} to {self.outcome}: "
                     f"{listed(lying)}.",
                     edge=edge,
+                )
+        if self.admissible.edges and not self.admissible.patterns:
+            found = (p for name in self.variables for p in _admitted(graph, self.admissible, name, str(self.outcome)))
+            if next(found, None) is None:
+                raise GraphError(
+                    f"no path from {listed(self.variables)} to {self.outcome} is made of the admissible edges "
+                    f"{listed(f'{a} → {b}' for a, b in self.admissible.edges)} alone; list every edge of it, write the "
+                    f"path ('{self.variables[0]} -> ... -> {self.outcome}'), or admissible='none'.",
+                    edges=self.admissible.edges,
                 )
 
     def paths(self, graph: nx.DiGraph, limit: int = 1_000) -> list[tuple[str, ...]]:
@@ -300,9 +310,10 @@ def _references(given: Any, names: tuple[str, ...]) -> dict[str, Any]:
 def _independent(value: Any) -> bool:
     if isinstance(value, str) and value == "independent":
         return True
-    if value is None or isinstance(value, str | bool):
+    if isinstance(value, bool) or not (isinstance(value, Real | str) or hasattr(value, "log_prob")):
         raise ArgumentError(
-            f"reference={value!r}: 'independent' (a draw from the source's marginal), a number or a distribution."
+            f"reference={value!r}: 'independent' (a draw from the source's marginal), a number, a category's label or "
+            "a distribution."
         )
     return False
 

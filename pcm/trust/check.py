@@ -21,6 +21,7 @@ from pcm.graph import CausalGraph, descendants
 from pcm.query.account import Account
 from pcm.query.accounting import parameter_words
 from pcm.requirement import Independence, Requirement
+from pcm.requirement.references import reference_laws
 from pcm.scm import SCM
 from pcm.trust.closed_form import ClosedForm
 from pcm.trust.conflicts import Coexistence, Conflict
@@ -111,6 +112,8 @@ def check(
         "seed": choose_seed(seed),
     }
     class_of = members(scm_or_graph)
+    if class_of is None and weights is not None:
+        raise ArgumentError("weights= are those of the graphs of a class; one model or graph was given.")
     if class_of is not None:
         found = _class_members(class_of, asked)
         verdicts = [_check_one(member, kept, data, **options) for member, kept in found]
@@ -136,6 +139,15 @@ def _check_one(
     outcome = next(r.outcome for r in asked if r.outcome is not None)
     for r in asked:
         r.check(graph)
+    pinning = [r for r in asked if isinstance(r, Requirement)]
+    _one_reference(pinning, labelled=scm is not None)
+    if scm is not None:
+        reference_laws(scm._model, pinning)
+        if data is not None:
+            raise ArgumentError(
+                "data= gives a graph its law; a model has its own. Fit the model to the data, scm.fit(data), or check "
+                "its graph, pcm.check(scm.graph, …, data=data)."
+            )
     reads = _inputs(graph, outcome, inputs, hidden)
     law: LinearLaw | str = "no law is given"
     if scm is not None:
@@ -174,13 +186,14 @@ def _check_one(
         numbers = Simulation(scm, graph, asked, outcome, reads, loss, units, seed, account)
         how = f"simulation, {units} units"
     # two requirements that pin different effects leave nothing to deliver, and so no price
-    lost, met = looked_at.lost, looked_at.feasible
+    met = looked_at.feasible
+    lost = looked_at.lost or (apart and numbers.price_minimum is None)
     return Verdict(
         **shared,
-        conflicts=[*looked_at.conflicts, *([] if looked_at.lost else _priced(numbers, looked_at.feasible, asked))],
+        conflicts=[*looked_at.conflicts, *([] if lost else _priced(numbers, looked_at.feasible, asked))],
         how=how,
         rows=numbers.rows,
-        delivered=numbers.delivered,
+        delivered="" if lost else numbers.delivered,
         price=None if lost else numbers.price,
         price_minimum=numbers.price_minimum if met else None,
         shadow_prices=numbers.shadow_prices if met else {},
@@ -244,13 +257,35 @@ def _inputs(graph: nx.DiGraph, outcome: str, inputs: Any, hidden: Any) -> tuple[
                 raise UnknownNameError(name, known=list(graph))
     if inputs is None:
         below = descendants(graph, outcome, include_self=True)
-        return tuple(n for n in graph if n not in below and n not in hidden)
+        before = [n for n in graph if n not in below]
+        if before and not set(before) - {*hidden}:
+            raise ArgumentError(
+                f"hidden= leaves a predictor of '{outcome}' nothing to read: it names all of {listed(before)}."
+            )
+        return tuple(n for n in before if n not in hidden)
+    if not len(inputs):
+        raise ArgumentError(f"inputs=[] leaves a predictor of '{outcome}' nothing to read.")
     if outcome in inputs:
         raise ArgumentError(f"the outcome '{outcome}' is among the inputs; a predictor of it may not read it.")
     both = [n for n in inputs if n in hidden]
     if both:
         raise ArgumentError(f"{listed(both)} is named in inputs= and in hidden=; keep one.")
     return tuple(dict.fromkeys(inputs))
+
+
+def _one_reference(pinning: Sequence[Requirement], *, labelled: bool) -> None:
+    """Raise where two requirements give one source different references, or where labels mean nothing."""
+    given: dict[str, Any] = {}
+    for r in pinning:
+        words = [law for law in r.references.values() if isinstance(law, str)]
+        if words and not labelled:
+            raise ArgumentError(f"reference={words[0]!r}: a graph knows no labels; give a number or a distribution.")
+        for name in r.variables:
+            law = r.references.get(name, "independent")
+            if repr(given.setdefault(name, law)) != repr(law):
+                raise ArgumentError(
+                    f"two requirements give '{name}' different references: {given[name]!r}, {law!r}.", source=name
+                )
 
 
 def _not_conditional(law: LinearLaw, inputs: Sequence[str]) -> str | None:
@@ -291,15 +326,23 @@ def _in_graph(r: Requirement, graph: nx.DiGraph) -> Requirement | None:
     if set(r.variables) & descendants(graph, r.outcome):
         return None
     patterns = [" -> ".join(p) for p in r.admissible.patterns if _there(r, " -> ".join(p), graph)]
-    edges = [e for e in r.admissible.edges if _there(r, [e], graph)]
-    return Requirement(
-        r.source,
-        outcome=r.outcome,
-        admissible=[*patterns, *edges] or "none",
-        reference=r.references or "independent",
-        tolerance=r.tolerance,
-        role=r.role,
-    )
+    edges = [e for e in r.admissible.edges if graph.has_edge(*e)]
+
+    def keeping(admissible: Any) -> Requirement:
+        return Requirement(
+            r.source,
+            outcome=r.outcome,
+            admissible=admissible or "none",
+            reference=r.references or "independent",
+            tolerance=r.tolerance,
+            role=r.role,
+        )
+
+    try:
+        keeping([*patterns, *edges]).check(graph)
+    except GraphError:
+        edges = []
+    return keeping([*patterns, *edges])
 
 
 def _there(r: Requirement, item: Any, graph: nx.DiGraph) -> bool:

@@ -23,9 +23,9 @@ from pcm.graph import parents
 from pcm.query.account import Account
 from pcm.query.effect import Effect
 from pcm.requirement import Independence, Requirement, target_plan
+from pcm.requirement.programme import SLACK
 from pcm.trust.linear_answers import LinearAnswers, LinearPredictor
 from pcm.trust.linear_law import LinearLaw
-from pcm.trust.programme import SLACK
 from pcm.trust.verdict import Row
 
 __all__ = ["ClosedForm"]

@@ -29,9 +29,9 @@ from scipy.optimize import linprog
 from pcm.errors import listed
 from pcm.graph import ancestors, descendants
 from pcm.requirement import Independence, Requirement, TargetPlan, find_path, target_plan
+from pcm.requirement.programme import SLACK
 from pcm.trust.linear_answers import LinearAnswers
 from pcm.trust.linear_law import LinearLaw, generic_law
-from pcm.trust.programme import SLACK
 
 __all__ = ["KINDS", "Coexistence", "Conflict"]
 
@@ -140,11 +140,14 @@ class Coexistence:
 
     @cached_property
     def lost(self) -> dict[tuple[int, int], tuple[tuple[str, ...], str]]:
-        """Pairs of which the second bars an admissible path of the first: the path, and the variable that bars it."""
+        """Pairs of which the second bars an admissible path of the first: the path, and the variable that bars it.
+
+        One with several sources may bar a path of its own, where it passes another of them.
+        """
         found: dict[tuple[int, int], tuple[tuple[str, ...], str]] = {}
         for i, first in enumerate(self.requirements):
             for j, second in enumerate(self.requirements):
-                if i == j or first not in self.pinning or second not in self.pinning:
+                if first not in self.pinning or second not in self.pinning:
                     continue
                 hit = find_path(self.graph, first, [second], admitted=True, barred=True)
                 if hit is not None and self._apart(first, second, hit[0][0]):
@@ -154,11 +157,24 @@ class Coexistence:
     def _apart(self, first: Requirement, second: Requirement, source: str) -> bool:
         """Whether the effects differ by more than is tolerated."""
         slack = first.tolerance + (second.tolerance if source in second.variables else 0.0)
-        return slack == 0 or abs(self._effect([first], source) - self._effect([first, second], source)) > slack + SLACK
+        return slack == 0 or abs(self._pinned(first, source) - self._effect([first, second], source)) > slack + SLACK
+
+    def _pinned(self, r: Requirement, source: str) -> float:
+        """Effect of one source along its own admissible paths."""
+        if len(r.variables) > 1:
+            mine = [" -> ".join(p) for p in r.admissible.patterns if p[0] == source]
+            kept = "all" if r.admissible.everything else [*mine, *r.admissible.edges]
+            r = Requirement(source, outcome=r.outcome, admissible=kept)
+        return self._effect([r], source)
 
     def _effect(self, requirements: Sequence[Requirement], source: str) -> float:
         answers = LinearAnswers(self.law, target_plan(self.graph, requirements, self.outcome), ())
         return float(answers.target[0, self.law.place[source]])
+
+    def _unmet(self, chosen: Sequence[Any]) -> bool:
+        """Whether a constant, the last resort, does not meet them either: an effect other than none is pinned."""
+        pinning = [r for r in chosen if isinstance(r, Requirement) and r.variables]
+        return any(abs(self._effect(pinning, name)) > r.tolerance + SLACK for r in pinning for name in r.variables)
 
     def _solvable(self, chosen: Sequence[Any], inputs: Sequence[str]) -> bool:
         """Whether the equations have a solution whose prediction is correlated with the outcome."""
@@ -197,18 +213,40 @@ class Coexistence:
         if pair is not None:
             return self._pair_verdict(*pair)
         chosen = tuple(self.requirements[i] for i in core)
+        read = listed(self.inputs)
+        if not core:
+            said = f"{read} say nothing of {self.outcome}" if self.inputs else f"nothing comes before {self.outcome}"
+            return Conflict("informational", (), f"{said}: a constant alone is left, whatever is required", True)
         every = [n for n in self.graph if n != self.outcome and n not in descendants(self.graph, self.outcome)]
         if set(self.inputs) != set(every) and self._solvable(chosen, every):
             hidden = [n for n in every if n not in self.inputs]
             return Conflict(
                 "informational",
                 chosen,
-                f"with {listed(hidden)} unobserved, what {listed(self.inputs) or 'no input'} say of {self.outcome} "
+                f"with {listed(hidden)} unobserved, what {read} say of {self.outcome} "
                 f"cannot be cleared of {listed(dict.fromkeys(_variables(chosen)))}: no function of them responds as "
-                "asked but a constant. With all variables observed the set is feasible",
+                f"asked{'' if self._unmet(chosen) else ' but a constant'}. With all variables observed the set is "
+                "feasible",
                 True,
             )
-        if chosen and all(isinstance(r, Independence) for r in chosen):
+        if self._unmet(chosen):
+            pinned = ", ".join(
+                f"[{r.label}] pins the effect of {name}"
+                + ("" if self.generic else f" at {self._effect([r], name):.4g}")
+                for r in chosen
+                if isinstance(r, Requirement)
+                for name in r.variables
+            )
+            apart = " and ".join(f"[{r.label}]" for r in chosen if isinstance(r, Independence))
+            return Conflict(
+                "contradiction",
+                chosen,
+                pinned
+                + (f", and {apart} asks for no dependence at all" if apart else "")
+                + f": no function of {read} responds so, not even a constant",
+                True,
+            )
+        if all(isinstance(r, Independence) for r in chosen):
             about = dict.fromkeys(_variables(chosen))
             return Conflict(
                 "contradiction",
@@ -222,7 +260,7 @@ class Coexistence:
         return Conflict(
             "subsumption",
             chosen,
-            f"what {listed(self.inputs) or 'no input'} say of {self.outcome} comes from {pinned} along paths that must "
+            f"what {read} say of {self.outcome} comes from {pinned} along paths that must "
             "stay closed: a constant alone meets the requirements" + ("" if len(chosen) == 1 else " together"),
             True,
         )
@@ -231,17 +269,23 @@ class Coexistence:
         first, second = self.requirements[i], self.requirements[j]
         path, at = self.lost[i, j]
         words = " → ".join(path)
-        alone, both = self._effect([first], path[0]), self._effect([first, second], path[0])
+        alone, both = self._pinned(first, path[0]), self._effect([first, second], path[0])
         told = (
             f"(effect of {path[0]}: {alone:.4g} pinned, {both:.4g} left)"
             if not self.generic
             else f"(for generic coefficients the effects of {path[0]} differ)"
         )
-        core = (first, second)
+        core = (first, second) if i != j else (first,)
+        rest = " → ".join(path[path.index(at) :])
+        if i == j:
+            words = (
+                f"[{first.label}] keeps {words}, which passes {at}, another source of its own, and closes {rest} "
+                f"{told}: list '{rest.replace('→', '->')}' too, or leave {at} out of its sources"
+            )
+            return Conflict("contradiction", core, words, True)
         if at == path[0]:
             words = f"on the one source {at}, [{first.label}] keeps {words} and [{second.label}] closes it {told}"
             return Conflict("contradiction", core, words, True)
-        rest = " → ".join(path[path.index(at) :])
         return Conflict(
             "subsumption",
             core,

@@ -26,8 +26,8 @@ import numpy as np
 
 from pcm.couplings import unwrap
 from pcm.requirement import Copy, Independence, TargetPlan
+from pcm.requirement.programme import least_risk, solve_symmetric
 from pcm.trust.linear_law import LinearLaw
-from pcm.trust.programme import least_risk, solve_symmetric
 
 __all__ = ["LinearAnswers", "LinearPredictor"]
 
@@ -98,11 +98,14 @@ class LinearAnswers:
         return found
 
     def reference(self, source: str) -> np.ndarray:
-        """Mean of what an inadmissible edge of a source is fed, ``(draw,)``."""
+        """Mean of what an inadmissible edge of a source is fed, ``(draw,)``; labels count from zero."""
         for r in self.plan.requirements:
             if source in r.references:
                 given = r.references[source]
-                given = unwrap(given)[0].mean if hasattr(given, "sample") else given
+                if isinstance(given, str):
+                    labels = self.law.labels.get(source, ())  # a graph alone has none, nor constants that would matter
+                    given = labels.index(given) if given in labels else 0.0
+                given = unwrap(given)[0].mean if hasattr(given, "log_prob") else given
                 return np.full(self.law.draws, float(given))
         return self.value(source)[:, -1]
 
@@ -116,7 +119,15 @@ class LinearAnswers:
     def project(self, target: np.ndarray, inputs: Sequence[str]) -> LinearPredictor:
         """The linear function of the inputs nearest to a target."""
         rows = self._rows(inputs)
-        weights = solve_symmetric(self.covariance(rows, rows), self.covariance(rows, target[:, None])[..., 0])
+        # given a root that is read, the rest does not depend on how the root is spread: one that do() holds still is
+        # given a spread here, or its weight would be arbitrary and the prediction move where it is set otherwise
+        still = [
+            n in inputs and n in self.law.roots() and not self.law.variances[:, i].any()
+            for n, i in self.law.place.items()
+        ]
+        noise = np.where(still, 1.0, self.noise)
+        inner, outer = _covariance(rows, rows, noise), _covariance(rows, target[:, None], noise)[..., 0]
+        weights = solve_symmetric(inner, outer)
         return LinearPredictor(tuple(inputs), weights, target[:, -1] - _dot(weights, rows[..., -1]))
 
     @cached_property
@@ -253,8 +264,12 @@ class LinearAnswers:
 
     def covariance(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
         """Covariances of affine functions of the noises, ``(draw, first, second)``."""
-        return (first[..., :-1] * self.noise[:, None]) @ second[..., :-1].swapaxes(-1, -2)
+        return _covariance(first, second, self.noise)
 
 
 def _dot(first: Any, second: Any) -> np.ndarray:
     return (first * second).sum(-1)
+
+
+def _covariance(first: np.ndarray, second: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    return (first[..., :-1] * noise[:, None]) @ second[..., :-1].swapaxes(-1, -2)

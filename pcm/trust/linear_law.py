@@ -16,7 +16,7 @@ derivatives). A fitted model gives one law a posterior draw.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -49,6 +49,8 @@ class LinearLaw:
         Of each equation: intercept, and variance of the noise.
     gaussian : frozenset of str
         Variables whose noise is Gaussian (or none at all).
+    labels : dict of name to tuple of labels
+        Of variables whose codes have names.
     """
 
     names: tuple[str, ...]
@@ -56,6 +58,7 @@ class LinearLaw:
     constants: np.ndarray
     variances: np.ndarray
     gaussian: frozenset[str]
+    labels: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
 
     @property
     def draws(self) -> int:
@@ -164,7 +167,7 @@ def linear_law(scm: SCM, *, draws: int = 500, seed: int = 0) -> LinearLaw | str:
         if np.abs(variance - variances[:, i, None]).max() > _SLACK * (1 + variances[:, i].max()):
             return f"the spread of '{name}' depends on its parents"
     gaussian = frozenset(n for i, n in enumerate(names) if _is_gaussian(model, n) or not variances[:, i].any())
-    return LinearLaw(names, slopes, constants, variances, gaussian)
+    return LinearLaw(names, slopes, constants, variances, gaussian, model.categories)
 
 
 def mechanism_at(

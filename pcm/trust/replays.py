@@ -1,9 +1,8 @@
-"""Targets and predictions unit by unit, through the engine's edge worlds.
+"""Targets and predictions of simulated units, averaged over references.
 
-A copy of the target plan is one counterfactual of its variable: the edges that it does not read as they are get the
-value of another copy, or the reference; its noise is the unit's own. The outcome's noise is averaged out: its column is
-removed before abduction. What the inputs do not determine (hidden variables, noise of discrete mediators) is drawn from
-its posterior given them.
+The target's copies are run by :class:`pcm.requirement.copies.Copies`, a copy of each row a reference. The outcome's
+noise is averaged out: its column is removed before abduction. What the inputs do not determine (hidden variables, noise
+of discrete mediators) is drawn from its posterior given them.
 
 >>> import pyro, pyro.distributions as dist, pcm
 >>> from pcm.requirement import target_plan
@@ -14,7 +13,7 @@ its posterior given them.
 >>> scm = pcm.SCM(curved)
 >>> plan = target_plan(scm.graph, [pcm.Requirement("a", outcome="y", admissible="a -> x -> y")], "y")
 >>> units = {"a": np.array([1.0]), "x": np.array([3.0]), "y": np.array([0.0])}
->>> Replays(scm, plan, ("a", "x"), seed=0).target(units, {"a": np.array([2.0])}).tolist()
+>>> Replays(scm, plan, ("a", "x"), seed=0).averaged_target(units, {"a": np.array([2.0])}).mean(0).tolist()
 [6.0]
 """
 
@@ -24,13 +23,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pandas as pd
 import torch
 
-from pcm.graph import ancestors, descendants
+from pcm.errors import QueryError
+from pcm.graph import ancestors
+from pcm.query.model import Model
 from pcm.requirement import Copy, TargetPlan
+from pcm.requirement.copies import Copies, CopyDraws
+from pcm.requirement.references import reference_points
 from pcm.scm import SCM
 from pcm.trust.linear_law import mechanism_at
-from pcm.trust.references import reference_points
+from pcm.worlds import Constant, PerUnit, Stochastic
 
 __all__ = ["Columns", "Posterior", "Replays"]
 
@@ -85,11 +89,12 @@ class Replays:
         # codes throughout: labels are for people
         self.scm = SCM._of(replace(scm._model, categories={}))
         self.model, self.plan, self.inputs, self.seed = self.scm._model, plan, tuple(inputs), seed
+        _check_interventions(self.model)
         self.sites, self.outcome = self.model.structure.sites, plan.outcome
-        graph = self.scm.graph
-        self.hidden = tuple(n for n in self.sites if n in ancestors(graph, self.outcome) and n not in self.inputs)
-        self.below = descendants(graph, self.outcome)
-        self.parameters = {name: value[0] for name, value in self.model.parameters(1, seed, prior=True).items()}
+        self.parameters = {name: value[0] for name, value in self.model.parameters(1, seed, prior=False).items()}
+        self.hidden = tuple(
+            n for n in self.sites if n in ancestors(self.scm.graph, self.outcome) and n not in self.inputs
+        )
 
     @property
     def draws(self) -> int:
@@ -102,15 +107,10 @@ class Replays:
                 return _NOISE_DRAWS
         return 1
 
-    def sample(self, units: int) -> Columns:
-        """Fresh units, every variable."""
-        frame = self.scm.sample(units, seed=self.seed)
+    def sample(self, units: int, sets: Mapping[str, float] | None = None) -> Columns:
+        """Fresh units, every variable; with ``sets`` the same units (their noise), had these sources been set."""
+        frame = (self.scm.do(dict(sets)) if sets else self.scm).sample(units, seed=self.seed)
         return {name: frame[name].to_numpy(dtype=float) for name in self.sites}
-
-    def world(self, values: Columns, sets: Mapping[str, float]) -> Columns:
-        """Complete units had some sources been set."""
-        found = self.scm.counterfactual(values, do=dict(sets), draws=1, seed=self.seed)
-        return {name: np.asarray(found.draws(name, world="do")[0], dtype=float) for name in self.sites}
 
     def mean(self, values: Columns) -> tuple[np.ndarray, np.ndarray]:
         """Mean and variance of the outcome given its parents, ``(unit,)``."""
@@ -120,46 +120,15 @@ class Replays:
             mean, variance = mechanism_at(self.model, self.outcome, tensors, self.parameters, units)
         return mean.numpy(), variance.numpy()
 
-    def target(self, values: Columns, reference: Columns, sets: Mapping[str, float] | None = None) -> np.ndarray:
-        """``T`` of complete units for one reference, the outcome's noise averaged out, ``(unit,)``.
-
-        With ``sets``, had these sources been set.
-        """
-        sets = dict(sets or {})
-        factual = self.world(values, sets) if sets else values
-        return self.mean({**factual, **self._reads(values, reference, sets)})[0]
-
     def features(self, inputs: Columns, samples: Columns) -> Columns:
-        """Parents of the outcome that it reads a copy of: the copy's mean over references, where nothing is hidden."""
+        """Parents of the outcome that it reads a copy of: the copy's mean over references and draws, ``(unit,)``."""
         units, draws = len(next(iter(inputs.values()))), self.draws
-        values = self._complete(inputs, units, draws)
-        kept = [parent for parent, feed in self.plan.inputs.items() if isinstance(feed, Copy)]
-        total = {parent: np.zeros(units) for parent in kept}
-        points, weights = reference_points(samples, units=units * draws, seed=self.seed)
-        for place, weight in enumerate(weights.mean(0)):
-            reads = self._reads(values, {name: value[place] for name, value in points.items()}, {})
-            for parent in kept:
-                total[parent] += weight * reads[parent].reshape(draws, units).mean(0)
-        return total
-
-    def _reads(self, values: Columns, reference: Columns, sets: Mapping[str, float]) -> Columns:
-        """What the target's own mechanism does not read as it is, ``(unit,)``."""
-        units = len(next(iter(values.values())))
-        found: dict[int, np.ndarray] = {}
-        reads: Columns = {}
-        for copy in self.plan.replayed:
-            reads = {
-                parent: reference[parent] if feed is None else found[id(feed)] for parent, feed in copy.changed.items()
-            }
-            if copy is self.plan.target:
-                break
-            if copy.node in sets:
-                found[id(copy)] = np.full(units, sets[copy.node])
-                continue
-            edges = {(parent, copy.node): self._cast(parent, value) for parent, value in reads.items()}
-            made = self.scm.counterfactual(values, do={**sets, **edges}, draws=1, seed=self.seed)
-            found[id(copy)] = np.asarray(made.draws(copy.node, world="do")[0], dtype=float)
-        return reads
+        found, weights = self._run(self._complete(inputs, units, draws), samples)
+        return {
+            parent: (weights.mean(0) @ found.inputs[parent][0]).reshape(draws, units).mean(0)
+            for parent, feed in self.plan.inputs.items()
+            if isinstance(feed, Copy)
+        }
 
     def posterior(self, inputs: Columns, samples: Columns) -> Posterior:
         """Outcome and target given the inputs, averaged over references (``samples`` of each source's)."""
@@ -171,14 +140,35 @@ class Replays:
         return Posterior(mean.reshape(shape), variance.reshape(shape), target.reshape(2, *shape))
 
     def averaged_target(self, values: Columns, samples: Columns, sets: Mapping[str, float] | None = None) -> np.ndarray:
-        """``T`` of complete units, averaged over two halves of references, ``(half, unit)``."""
-        units = len(next(iter(values.values())))
-        points, weights = reference_points(samples, units=units, seed=self.seed)
-        total = np.zeros((2, units))
-        for place in range(weights.shape[1]):
-            at = {name: value[place] for name, value in points.items()}
-            total += weights[:, place, None] * self.target(values, at, sets)
-        return total
+        """``T`` of complete units, averaged over two halves of references, ``(half, unit)``.
+
+        With ``sets`` the units are those of a world where these sources were set.
+        """
+        found, weights = self._run(values, samples, sets)
+        mean = found.mean[0]
+        if mean.ndim == 3:  # probabilities of a finite outcome
+            mean = mean @ np.arange(mean.shape[-1], dtype=float)
+        return weights @ np.broadcast_to(mean, (weights.shape[1], mean.shape[1]))
+
+    def _run(
+        self, values: Columns, samples: Columns, sets: Mapping[str, float] | None = None
+    ) -> tuple[CopyDraws, np.ndarray]:
+        """The target's copies, a copy of each row a reference; and the references' weights ``(half, copy)``."""
+        points, weights = reference_points(samples, units=len(next(iter(values.values()))), seed=self.seed)
+        # what do() sets is read like any other input: a prediction for other values is asked for too
+        own = {target: action for target, action in self.model.interventions.items() if target not in values}
+        scm = SCM._of(replace(self.model, interventions=own))
+        run = Copies(
+            (scm.do(dict(sets)) if sets else scm)._model,
+            pd.DataFrame(values).drop(columns=[*(sets or ())]),
+            self.plan,
+            states=1,
+            copies=weights.shape[1],
+            seed=self.seed,
+            noise=False,
+            reference={name: torch.as_tensor(value) for name, value in points.items()},
+        )
+        return run.all(), weights
 
     def _complete(self, inputs: Columns, units: int, draws: int) -> Columns:
         """Every variable, ``(draw · unit,)``; the outcome and what is below it hold values that nothing reads."""
@@ -189,9 +179,8 @@ class Replays:
         if self.hidden and self.inputs:
             anchor = self.inputs[0]
             evidence = {name: inputs[name] for name in self.inputs}
-            found = self.scm.counterfactual(
-                evidence, do={anchor: self._cast(anchor, inputs[anchor])}, draws=draws, seed=self.seed
-            )
+            held = torch.as_tensor(inputs[anchor].copy()).to(self.sites[anchor].dtype)
+            found = self.scm.counterfactual(evidence, do={anchor: held}, draws=draws, seed=self.seed)
             for name in self.hidden:
                 read[name] = np.asarray(found.draws(name, world="factual"), dtype=float).reshape(-1)
         rest = [name for name in self.sites if name not in read]
@@ -203,5 +192,13 @@ class Replays:
         self._completed[key] = inputs, whole  # the inputs are kept too: an identity is theirs while they live
         return whole
 
-    def _cast(self, name: str, value: np.ndarray) -> torch.Tensor:
-        return torch.as_tensor(np.array(value)).to(self.sites[name].dtype)
+
+def _check_interventions(model: Model) -> None:
+    for target, action in model.interventions.items():
+        alone = isinstance(target, str)
+        if not isinstance(action, Constant | Stochastic | PerUnit if alone else Constant):
+            name = target if alone else " → ".join(target)
+            raise QueryError(
+                f"a check cannot be simulated under do({name}=…), which sets it from other values: the noise behind it "
+                "is not known from what is observed. Check the model without it, or write it into the program."
+            )

@@ -3,7 +3,8 @@
 Given the inputs, squared error splits into what no predictor can avoid and ``(E[Y | x] − f(x))²``, so that a price is
 averaged with little noise; log loss (binary outcomes) splits into entropy and divergence. Baselines and the
 observational optimum are cubic regressions; the matched predictor has the least risk among ``E[Y | x]`` plus a
-polynomial whose mean, with each source set to each of a few values, is that of the target.
+polynomial whose mean, with each source set to each of a few values, is that of the target (up to a level, where a
+reference was chosen).
 
 >>> import pyro, pyro.distributions as dist, pcm
 >>> def curved():
@@ -19,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from itertools import combinations_with_replacement
+from itertools import combinations_with_replacement, pairwise
 from typing import Any
 
 import networkx as nx
@@ -30,9 +31,9 @@ from pcm.graph import descendants, parents
 from pcm.query.account import Account
 from pcm.query.effect import Effect
 from pcm.requirement import Requirement, target_plan
+from pcm.requirement.programme import least_risk
+from pcm.requirement.references import reference_samples
 from pcm.scm import SCM
-from pcm.trust.programme import least_risk
-from pcm.trust.references import reference_samples
 from pcm.trust.replays import Columns, Posterior, Replays
 from pcm.trust.verdict import Row
 
@@ -81,28 +82,42 @@ class Simulation:
             raise QueryError(f"{listed(below)} lies below '{outcome}': a simulated check reads what comes before it.")
         if loss == "log" and model.structure.sites[outcome].cardinality != 2:
             raise QueryError(f"log loss needs a binary outcome where equations are not linear; '{outcome}' is not.")
+        target, named = model.structure.sites[outcome], {n for r in self.pinning for n in r.variables}
+        if not target.ordered and target.cardinality != 2:
+            raise QueryError(
+                f"'{outcome}' is categorical, and its labels have no order: a squared error means nothing. Make an "
+                "indicator of one label the outcome."
+            )
+        for name in named & set(inputs):
+            if model.structure.sites[name].kind == "deterministic":
+                raise QueryError(
+                    f"the program computes the source '{name}' from other variables: no unit has it otherwise with "
+                    "these unchanged, so what a predictor would say there is not simulated. Make it a sampled "
+                    "variable, or require it of its causes."
+                )
         for name in (outcome, *inputs):
             if not model.structure.sites[name].scalar:
                 raise QueryError(f"'{name}' has several values a unit; a check takes scalar variables.")
-        if model.posterior is not None and model.free:
-            scm = scm.given({name: np.asarray(model.posterior[name]).mean(0) for name in model.free})
+        if model.free:
+            drawn = model.parameters(200, seed, prior=True)
+            scm = scm.given({name: drawn[name].mean(0) for name in model.free})
         self.scm, self.sites = scm, model.structure.sites
         self._completed: dict[Any, Any] = {}
         self._arms: dict[tuple[str, float], Columns] = {}
+        self._worlds: dict[tuple[str, float], Columns] = {}
         self.joint = self._replays(self.pinning)
         self.sources = self.joint.plan.sources
         self.units = units if self.joint.draws == 1 else min(units, _ROWS // self.joint.draws)
         self.sampled = self.joint.sample(self.units)
-        few = min(self.units, _FEW if self.joint.draws == 1 else _ROWS // (4 * self.joint.draws))
+        self.few = min(self.units, _FEW if self.joint.draws == 1 else _ROWS // (4 * self.joint.draws))
         self.read = {name: self.sampled[name] for name in self.inputs}
-        self.few = {name: value[:few] for name, value in self.sampled.items()}
 
     def _replays(self, pinning: Sequence[Requirement]) -> Replays:
         plan = target_plan(self.graph, pinning, self.outcome)
         return Replays(self.scm, plan, self.inputs, seed=self.seed, completed=self._completed)
 
     def _references(self, replays: Replays) -> Columns:
-        return reference_samples(replays.plan.requirements, self.sampled, replays.plan.referred, self.seed)
+        return reference_samples(self.scm._model, replays.plan, self.sampled, self.seed)
 
     # -- predictors ----------------------------------------------------------------------------------------------------
 
@@ -244,15 +259,18 @@ class Simulation:
     def _levels(self, source: str) -> tuple[float, float]:
         """Two values of a source, for effects by unit."""
         values = self.sampled[source]
+        low, high = float(values.min()), float(values.max())
+        if low == high:  # held by do(): one step up, or down where that is not a value
+            step = -1.0 if self.sites[source].cardinality == low + 1 else 1.0
+            return min(low, low + step), max(low, low + step)
         if self.sites[source].discrete:
-            return float(values.min()), float(values.max())
+            return low, high
         return float(values.mean() - values.std()), float(values.mean() + values.std())
 
     def _arm(self, source: str, value: float) -> Columns:
         """What a predictor would read, had the source been set."""
         if (source, value) not in self._arms:
-            world = self.joint.world(self.few, {source: value})
-            self._arms[source, value] = {name: world[name] for name in self.inputs}
+            self._arms[source, value] = {name: self._world(source, value)[name] for name in self.inputs}
         return self._arms[source, value]
 
     def _response(self, made: Predictor, source: str) -> np.ndarray:
@@ -263,7 +281,14 @@ class Simulation:
         return (found[1] - found[0]) / (high - low)
 
     def _pinned(self, source: str, value: float) -> np.ndarray:
-        return self.joint.averaged_target(self.few, self._references(self.joint), {source: value}).mean(0)
+        values, samples = self._world(source, value), self._references(self.joint)
+        return self.joint.averaged_target(values, samples, {source: value}).mean(0)
+
+    def _world(self, source: str, value: float) -> Columns:
+        """The first units, had the source been set."""
+        if (source, value) not in self._worlds:
+            self._worlds[source, value] = self.joint.sample(self.few, {source: value})
+        return self._worlds[source, value]
 
     @cached_property
     def gaps(self) -> dict[str, Effect]:
@@ -293,16 +318,37 @@ class Simulation:
             ]
             return np.concatenate([_monomials(scaled, 2), np.array(extra).reshape(len(extra), scaled.shape[1])])
 
-        rows, values = [], []
+        rows, values, slack = [], [], []
+        chosen = any(r.references for r in self.pinning)  # moves the target's level, which no effect pins
         for source in self.sources:
+            tolerance = min(r.tolerance for r in self.pinning if source in r.variables)
+            found = []
             for value in self._grid(source):
                 read = self._arm(source, value)
-                rows.append(basis(read).mean(1))
-                values.append(float((self._pinned(source, value) - self._bayes(read)).mean()))
+                found.append(
+                    (value, basis(read).mean(1), float((self._pinned(source, value) - self._bayes(read)).mean()))
+                )
+            for (below, low, at_low), (above, high, at_high) in pairwise(found):
+                rows.append(high - low)
+                values.append(at_high - at_low)
+                slack.append(tolerance * (above - below))
+            if not chosen:
+                rows.append(found[0][1])
+                values.append(found[0][2])
+                slack.append(tolerance * self.sampled[source].std())
         features = basis(self.read)
         gram = features @ features.T / features.shape[1]
-        weights, _, _ = least_risk(gram[None], np.zeros((1, len(gram))), np.array([rows]), np.array([values]))
-        left = np.abs(np.array(rows) @ weights[0] - values).max()
+        shape = (1, len(rows), len(gram))
+        weights, _, _ = least_risk(
+            gram[None],
+            np.zeros((1, len(gram))),
+            np.reshape(rows, shape),
+            np.reshape(values, shape[:2]),
+            np.array(slack),
+        )
+        if not rows:
+            return self._averaged((weights[0] @ features) ** 2, "least price")
+        left = (np.abs(np.array(rows) @ weights[0] - values) - slack).max()
         if left > 0.05 * (1e-6 + np.abs(values).max()) + 1e-6:
             return None
         return self._averaged((weights[0] @ features) ** 2, "least price")
@@ -310,9 +356,13 @@ class Simulation:
     def _grid(self, source: str) -> list[float]:
         values = self.sampled[source]
         distinct = np.unique(values)
+        if len(distinct) == 1:
+            return [*self._levels(source)]
         if len(distinct) <= _SOURCE_VALUES:
             return distinct.tolist()
-        return np.quantile(values, (np.arange(_SOURCE_VALUES) + 0.5) / _SOURCE_VALUES).tolist()
+        # within a tolerance polynomials would bend between few values
+        count = _SOURCE_VALUES if not any(r.tolerance for r in self.pinning) else 2 * _SOURCE_VALUES
+        return np.quantile(values, (np.arange(count) + 0.5) / count).tolist()
 
     def _averaged(self, values: np.ndarray, label: str) -> Effect:
         error = float(values.std(ddof=1) / len(values) ** 0.5) if len(values) > 1 else None

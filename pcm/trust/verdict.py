@@ -79,7 +79,7 @@ class Verdict:
     --------
     >>> import networkx as nx, pcm
     >>> pcm.check(nx.DiGraph([("a", "y"), ("b", "y")]), [pcm.counterfactual_fairness("a", outcome="y")])
-    Verdict: 1 requirement on y can coexist (from the graph, for generic parameters)
+    Verdict: 1 requirement on y can be met (from the graph, for generic parameters)
     """
 
     def __init__(
@@ -184,8 +184,8 @@ class Verdict:
         )
 
     def _lines(self) -> list[str]:
-        head = "can coexist" if self.feasible else "cannot coexist"
         count = len(self.requirements)
+        head = ("can" if self.feasible else "cannot") + (" coexist" if count > 1 else " be met")
         lines = [f"Verdict: {count} requirement{'s' if count != 1 else ''} on {self.outcome} {head} ({self.how})"]
         lines += [f"  {conflict!r}" for conflict in self.conflicts]
         for name, effect in (("price", self.price), ("least price", self.price_minimum)):

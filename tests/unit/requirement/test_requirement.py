@@ -83,8 +83,8 @@ def test_bad_requirements_are_refused_by_name():
         pcm.TrainingRows(0)
     with pytest.raises(UnknownNameError, match="B' is not a source"):
         Requirement("A", outcome="Y", reference={"B": 0.0})
-    with pytest.raises(ArgumentError, match="reference='mean'"):
-        Requirement("A", outcome="Y", reference="mean")
+    with pytest.raises(ArgumentError, match=r"reference=\[0, 1\]"):
+        Requirement("A", outcome="Y", reference=[0, 1])
     with pytest.raises(ArgumentError, match="the name of what is predicted"):
         Requirement("A")
 

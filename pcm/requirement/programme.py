@@ -1,8 +1,8 @@
 """The quadratic programme behind a price: the least risk among weights that meet linear equations.
 
 ``min_w wᵀΣw − 2 bᵀw   subject to   |Cw − d| ≤ t``. Without tolerance the stationary point of its Lagrangian is a linear
-system; with it the dual is separable in its penalty and solved coordinate by coordinate. A multiplier is what a unit of
-the right-hand side costs: the shadow price of that requirement.
+system; with it, from the free optimum, the shortest way into a polytope: non-negative least squares (Lawson & Hanson
+1974, chapter 23). A multiplier is what a unit of the right-hand side costs: the shadow price of that requirement.
 
 >>> import numpy as np
 >>> first = np.array([[[1.0, 0.0]]])
@@ -14,12 +14,12 @@ the right-hand side costs: the shadow price of that requirement.
 from __future__ import annotations
 
 import numpy as np
+from scipy.optimize import nnls
 
 __all__ = ["SLACK", "least_risk", "solve_symmetric"]
 
 #: Below this, relative to their size, numbers count as zero.
 SLACK = 1e-9
-_SWEEPS = 10_000
 
 
 def least_risk(
@@ -54,23 +54,7 @@ def least_risk(
     if not slack.any():
         weights, multipliers = _stationary(covariance, towards, rows, values)
     else:
-        free = solve_symmetric(covariance, towards)
-        inverse = np.linalg.pinv(covariance, rcond=1e-11, hermitian=True)
-        bridge = inverse @ rows.swapaxes(-1, -2)
-        gram = rows @ bridge
-        over = _apply(rows, free) - values
-        multipliers = np.zeros((draws, equations))
-        diagonal = np.maximum(np.einsum("dee->de", gram), 1e-300)
-        for _ in range(_SWEEPS):
-            before = multipliers.copy()
-            for e in range(equations):
-                rest = (
-                    2 * over[:, e] - _apply(gram[:, e : e + 1], multipliers)[:, 0] + diagonal[:, e] * multipliers[:, e]
-                )
-                multipliers[:, e] = np.sign(rest) * np.maximum(np.abs(rest) - 2 * slack[e], 0) / diagonal[:, e]
-            if np.abs(multipliers - before).max() <= 1e-13 * (1 + np.abs(multipliers).max()):
-                break
-        weights = free - _apply(bridge, multipliers) / 2
+        weights, multipliers = _shortest(covariance, towards, rows, values, slack)
     left = np.abs(_apply(rows, weights) - values) - slack
     met = (left <= 1e-7 * (1 + np.abs(values).max(-1, keepdims=True))).all(-1)
     return weights, multipliers, met
@@ -81,6 +65,30 @@ def solve_symmetric(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
     if not matrix.shape[-1]:
         return np.zeros_like(right)
     return _apply(np.linalg.pinv(matrix, rcond=1e-11, hermitian=True), right)
+
+
+def _shortest(
+    covariance: np.ndarray, towards: np.ndarray, rows: np.ndarray, values: np.ndarray, slack: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The least distance ``(w − w₀)ᵀΣ(w − w₀)`` from the free optimum within the tolerances."""
+    free = solve_symmetric(covariance, towards)
+    weights, multipliers = free.copy(), np.zeros(values.shape)
+    eigenvalues, vectors = np.linalg.eigh(covariance)
+    for draw, each in enumerate(eigenvalues):
+        kept = each > 1e-11 * max(each.max(initial=0.0), 1e-300)
+        bridge = vectors[draw][:, kept] / np.sqrt(each[kept])  # w = w₀ + bridge x
+        over = rows[draw] @ free[draw] - values[draw]
+        sides = np.concatenate([rows[draw] @ bridge, -rows[draw] @ bridge])
+        least = np.concatenate([-over - slack, over - slack])
+        system = np.vstack([sides.T, least])
+        found, _ = nnls(system, np.eye(len(system))[-1], maxiter=100 * len(least))
+        left = system @ found - np.eye(len(system))[-1]
+        if left[-1] > -1e-12:
+            continue  # no weights meet them
+        weights[draw] += bridge @ (left[:-1] / -left[-1])
+        pushed = 2 * found / -left[-1]
+        multipliers[draw] = pushed[len(over) :] - pushed[: len(over)]
+    return weights, multipliers
 
 
 def _stationary(

@@ -33,21 +33,18 @@ import torch
 from torch import Tensor
 
 from pcm.couplings import resolve, unwrap
-from pcm.errors import ArgumentError, DataError, QueryError, listed
+from pcm.errors import QueryError
 from pcm.graph import descendants
-from pcm.io import row_ids
 from pcm.query.evidence import read_units
 from pcm.query.lanes import Lanes
 from pcm.query.model import Model
 from pcm.query.runs import Runs
-from pcm.requirement import Copy, TargetPlan
-from pcm.worlds import Constant, Factual, WorldPlan, forward, over_lanes, world_noise
-from pcm.worlds.replay import Run
+from pcm.requirement.references import references
+from pcm.requirement.target import Copy, TargetPlan
+from pcm.worlds import Constant, Factual, WorldPlan, over_lanes, world_noise
+from pcm.worlds.replay import Run, set_value
 
-__all__ = ["Copies", "CopyDraws", "references"]
-
-#: Fresh units a state from which a source's marginal is read.
-_MARGINAL = 4_096
+__all__ = ["Copies", "CopyDraws"]
 
 
 @dataclass(frozen=True)
@@ -87,6 +84,8 @@ class Copies(Runs):
         Where a covariate that is a source takes its reference from.
     noise : bool
         Whether draws of the target are wanted; without them a row that is settled has one copy.
+    reference : dict of source to tensor ``(state * copy, row)``, optional
+        What the inadmissible edges are fed, row by row, instead of the requirements' own references.
     """
 
     def __init__(
@@ -101,9 +100,10 @@ class Copies(Runs):
         outcome_seen: bool = False,
         marginal: pd.DataFrame | None = None,
         noise: bool = True,
+        reference: Mapping[str, Tensor] | None = None,
     ) -> None:
         _check_interventions(model)
-        self.noise = noise
+        self.noise, self._by_row = noise, reference is not None
         self.plan, self.predicted = plan, model.structure.sites[plan.outcome]
         if not outcome_seen:
             below = [plan.outcome, *descendants(model.structure.graph, plan.outcome)]
@@ -117,7 +117,9 @@ class Copies(Runs):
         # without parameter draws the states differ in their copies alone, where these differ at all
         self.states, self.copies = states if fitted == 1 and varies else fitted, copies if varies else 1
         parameters = {name: value.expand(self.states, *value.shape[1:]) for name, value in parameters.items()}
-        self.reference = references(model, parameters, plan, self.states, self.copies, seed, marginal)
+        if reference is None:
+            reference = references(model, parameters, plan, self.states, self.copies, seed, marginal)
+        self.reference = dict(reference)
         super().__init__(
             model,
             units.values,
@@ -189,21 +191,31 @@ class Copies(Runs):
             if feed is None:
                 site = self.site(parent)
                 value = lane["reference"][parent]
+                if self._by_row:
+                    return value.to(site.dtype)
                 return value.reshape(*[1] * len(site.inner), 1, *site.event).expand(site.shape(self.units))
             return past.values[parent] if feed.factual else made[feed]
 
         for copy in self.plan.replayed:
-            seen = {parent: read(parent, feed) for parent, feed in copy.changed.items()}
+            seen = self._cut(copy.node) | {parent: read(parent, feed) for parent, feed in copy.changed.items()}
             if copy is self.plan.target:
                 continue
             made[copy] = self._replayed(copy.node, run.seen_by(copy.node, seen), past, lane["noise"])
         target = self.plan.target
         out = {f"input {parent}": read(parent, feed).to(self.program.dtype) for parent, feed in target.feeds.items()}
-        fn = run.seen_by(target.node, {parent: read(parent, feed) for parent, feed in target.changed.items()})
+        seen = self._cut(target.node) | {parent: read(parent, feed) for parent, feed in target.changed.items()}
+        fn = run.seen_by(target.node, seen)
         return {**out, **self._law(fn, lane["noise"])}
+
+    def _cut(self, child: str) -> dict[str, Tensor]:
+        """What a child sees of the parents that the model's own ``do()`` cuts off from it."""
+        cut = {target[0]: action for target, action in self.model.interventions.items() if target[1:] == (child,)}
+        return {parent: set_value(action, self.site(parent), self.units, {}) for parent, action in cut.items()}
 
     def _replayed(self, name: str, fn: Any, past: Factual, noise: Mapping[str, Tensor]) -> Tensor:
         site = self.site(name)
+        if name in self.model.interventions:
+            return past.values[name]
         if site.coupling is None:
             return fn.expand(site.shape(self.units))
         before, after = unwrap(past.fns[name])[0], unwrap(fn)[0]
@@ -229,119 +241,7 @@ class Copies(Runs):
         return {"mean": mean, "departure": drawn - mean}
 
 
-def references(
-    model: Model,
-    parameters: Mapping[str, Tensor],
-    plan: TargetPlan,
-    states: int,
-    copies: int,
-    seed: int,
-    marginal: pd.DataFrame | None = None,
-) -> dict[str, Tensor]:
-    """Reference values of every source that the target refers to, ``(state * copy, *event)``.
-
-    An independent draw from the source's marginal is represented by as many of its quantiles as there are copies, in
-    an order of its own for each source, so that averages over copies are near to those over draws.
-
-    Raises
-    ------
-    ArgumentError
-        Two requirements give one source different references; a reference that does not fit.
-    DataError
-        A covariate without ``marginal`` rows to take its reference from.
-    """
-    given: dict[str, Any] = {}
-    for requirement in plan.requirements:
-        for name in requirement.variables:
-            law = requirement.references.get(name)
-            if name in given and repr(given[name]) != repr(law):
-                raise ArgumentError(f"two requirements give '{name}' different references: {given[name]!r}, {law!r}.")
-            given[name] = law
-    rng = np.random.default_rng(seed)
-    made: dict[str, Tensor] = {}
-    independent = [name for name in plan.referred if given[name] is None]
-    drawn = _marginals(model, parameters, independent, states, seed, marginal) if independent else {}
-    for name in plan.referred:
-        site, law = model.structure.sites[name], given[name]
-        if law is None:
-            values = drawn[name]  # (state, fresh unit, *event)
-        elif hasattr(law, "log_prob"):
-            coupling, bare = resolve(law)
-            middle = (torch.arange(_MARGINAL, dtype=torch.float64) + 0.5) / _MARGINAL
-            event = coupling.noise_event(bare)
-            uniform = torch.stack(
-                [middle[torch.from_numpy(rng.permutation(_MARGINAL))] for _ in range(int(np.prod(event)))]
-            )
-            noise = coupling.fresh(bare, uniform.T.reshape(_MARGINAL, *event))
-            values = coupling.push(bare, noise).to(site.dtype).expand(states, _MARGINAL, *site.event)
-        else:
-            labels = model.categories.get(name)
-            code = labels.index(law) if labels is not None and law in labels else law
-            try:
-                value = torch.as_tensor(code, dtype=site.dtype).expand(site.event)
-            except (TypeError, ValueError, RuntimeError):
-                raise ArgumentError(f"reference={law!r} is no value of '{name}'.") from None
-            values = value.expand(states, 1, *site.event)
-        made[name] = _quantiles(values, copies, rng).flatten(0, 1)
-    return made
-
-
 # -- private ---------------------------------------------------------------------------------------------------------
-
-
-def _quantiles(values: Tensor, copies: int, rng: np.random.Generator) -> Tensor:
-    """So many evenly spaced order statistics (rows, for vectors) in random order, ``(state, copy, *event)``."""
-    states, size = values.shape[:2]
-    if values.dim() == 2:
-        values = values.sort(1).values
-    # each state stands elsewhere in the bins, mirrored about the middle: together the states have the whole law, and
-    # of a symmetric one each has the mean
-    offset = (rng.permutation(states) + 0.5)[:, None] / states
-    each = np.arange(copies)[None]
-    level = (each + np.where(2 * each + 1 < copies, offset, np.where(2 * each + 1 == copies, 0.5, 1 - offset))) / copies
-    place = np.minimum((level * size).astype(np.int64), size - 1)
-    place = torch.from_numpy(np.take_along_axis(place, rng.permuted(np.broadcast_to(each, place.shape), axis=1), 1))
-    return values[torch.arange(states)[:, None], place]
-
-
-def _marginals(
-    model: Model,
-    parameters: Mapping[str, Tensor],
-    names: list[str],
-    states: int,
-    seed: int,
-    marginal: pd.DataFrame | None,
-) -> dict[str, Tensor]:
-    """Draws of the sources from the model under each state, ``(state, draw, *event)``; covariates from rows."""
-    sites, found = model.structure.sites, {}
-    covariates: dict[str, Tensor] = {}
-    units = _MARGINAL
-    if model.structure.covariates:
-        lacking = [name for name in model.structure.covariates if marginal is None or name not in marginal]
-        if lacking:
-            raise DataError(f"the reference of a source needs rows with the covariates {listed(lacking)}.")
-        assert marginal is not None
-        covariates = {n: v for n, v in read_units(model, marginal).values.items() if n in model.structure.covariates}
-        units = len(marginal)
-        found = {n: covariates[n].expand(states, *covariates[n].shape) for n in names if n in covariates}
-    wanted = [name for name in names if name not in found]
-    if not wanted:
-        return found
-    plan, rows = WorldPlan(model.structure, model.interventions), row_ids(pd.RangeIndex(units))
-
-    def one(lane: dict[str, Any]) -> dict[str, Tensor]:
-        made = forward(model.program, plan, lane["parameters"], lane["noise"], units, covariates)
-        return {name: made.values[name] for name in wanted}
-
-    def inputs(part: slice) -> dict[str, Any]:
-        # seeded apart from the units: a reference is independent of every unit's own noise
-        noise = world_noise(plan, seed ^ 0x5EED, rows, range(part.start, part.stop))
-        return {"parameters": {name: value[part] for name, value in parameters.items()}, "noise": noise}
-
-    with model.program.sealed():
-        out, _ = over_lanes(one, inputs, states, size=units)
-    inner = {name: len(sites[name].inner) for name in wanted}
-    return {**found, **{name: value.movedim(1 + inner[name], 1) for name, value in out.items()}}
 
 
 def _unread(model: Model, below: list[str]) -> Model:
@@ -360,6 +260,6 @@ def _check_interventions(model: Model) -> None:
     if odd:
         name = odd[0] if isinstance(odd[0], str) else " → ".join(odd[0])
         raise QueryError(
-            f"predictors are fitted under do() of constants alone; this model's do({name}=…) is not one. Fit on the "
-            "model without it."
+            f"targets are replayed under do() of constants alone; this model's do({name}=…) is not one. Take the model "
+            "without it, or write it into the program."
         )

@@ -3,7 +3,8 @@ r"""The matched predictor: least squared risk of a linear prediction whose avera
     minimise ‖y - V w‖²  subject to  D w = t,
 
 ``V`` the inputs with a column of ones, ``D`` how each input responds to each source, ``t`` how the target does: the
-programme of :mod:`pcm.requirement.programme`. Weights have the Gaussian posterior of least squares, restricted to the constraint.
+programme of :mod:`pcm.requirement.programme`. Weights have the Gaussian posterior of least squares, restricted to the
+constraint.
 
 >>> import numpy as np
 >>> rng = np.random.default_rng(0)

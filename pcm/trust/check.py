@@ -26,6 +26,7 @@ from pcm.scm import SCM
 from pcm.trust.closed_form import ClosedForm
 from pcm.trust.conflicts import Coexistence, Conflict
 from pcm.trust.linear_law import LinearLaw, linear_law
+from pcm.trust.over_draws import parameter_draws, simulated
 from pcm.trust.partial import PartialVerdict, fitted_law, members
 from pcm.trust.verdict import Verdict, figure
 from pcm.worlds import choose_seed
@@ -72,7 +73,7 @@ def check(
     units : int
         Of a simulation.
     draws : int
-        Of the parameters of a fitted model.
+        Of the parameters of a fitted model; a simulation looks at 16 of them at most, and shares its units out.
     seed : int, optional
 
     Returns
@@ -178,13 +179,24 @@ def _check_one(
         numbers = ClosedForm(graph, law, asked, outcome, reads, loss, account)
         how = "closed form" if law.draws == 1 else f"closed form, {law.draws} posterior draws"
     else:
-        from pcm.trust.simulation import Simulation
-
         assert scm is not None
         reason = f"simulated, because {law}" if isinstance(law, str) else "simulated as asked"
-        account = _account(scm, 1, reason)
-        numbers = Simulation(scm, graph, asked, outcome, reads, loss, units, seed, account)
-        how = f"simulation, {units} units"
+        each = parameter_draws(scm, draws, units, seed)
+        account = _account(scm, len(each), reason)
+        numbers = simulated(
+            each,
+            seed,
+            account,
+            units,
+            graph=graph,
+            requirements=asked,
+            outcome=outcome,
+            inputs=reads,
+            loss=loss,
+        )
+        how = f"simulation, {numbers.units} units"
+        if len(each) > 1:
+            how += f" in each of {len(each)} draws of the parameters"
     # two requirements that pin different effects leave nothing to deliver, and so no price
     met = looked_at.feasible
     lost = looked_at.lost or (apart and numbers.price_minimum is None)

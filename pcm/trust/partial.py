@@ -134,7 +134,10 @@ def members(given: Any) -> list[Any] | None:
             inner = members(member)
             found += [member] if inner is None else inner
         return found
-    raise ArgumentError(f"check takes a pcm.SCM, a DiGraph, or a list of them; found {type(given).__name__}.")
+    hint = " Wrap the program: pcm.SCM(program)." if callable(given) else ""
+    if isinstance(given, nx.Graph):
+        hint = " Write an undirected edge as both a → b and b → a of a DiGraph."
+    raise ArgumentError(f"check takes a pcm.SCM, a DiGraph, or a list of them; found {type(given).__name__}.{hint}")
 
 
 def fitted_law(graph: nx.DiGraph, data: Any) -> LinearLaw:

@@ -2,9 +2,9 @@
 
 Given the inputs, squared error splits into what no predictor can avoid and ``(E[Y | x] − f(x))²``, so that a price is
 averaged with little noise; log loss (binary outcomes) splits into entropy and divergence. Baselines and the
-observational optimum are cubic regressions; the matched predictor has the least risk among ``E[Y | x]`` plus a
-polynomial whose mean, with each source set to each of a few values, is that of the target (up to a level, where a
-reference was chosen).
+observational optimum are cubic regressions (logistic ones for log loss); the matched predictor has the least risk among
+``E[Y | x]`` plus a polynomial whose mean, with each source set to each of a few values, is that of the target (up to a
+level, where a reference was chosen).
 
 >>> import pyro, pyro.distributions as dist, pcm
 >>> def curved():
@@ -25,6 +25,7 @@ from typing import Any
 
 import networkx as nx
 import numpy as np
+from scipy.special import expit
 
 from pcm.errors import QueryError, listed
 from pcm.graph import descendants, parents
@@ -47,11 +48,12 @@ Predictor = Callable[[Columns], np.ndarray]
 
 
 class Simulation:
-    """Numbers of a check by simulation; parameters of a fitted model are at their posterior mean.
+    """Numbers of a check by simulation.
 
     Parameters
     ----------
     scm : SCM
+        Without free parameters.
     graph : DiGraph
     requirements : sequence of Requirement
     outcome : str
@@ -98,9 +100,6 @@ class Simulation:
         for name in (outcome, *inputs):
             if not model.structure.sites[name].scalar:
                 raise QueryError(f"'{name}' has several values a unit; a check takes scalar variables.")
-        if model.free:
-            drawn = model.parameters(200, seed, prior=True)
-            scm = scm.given({name: drawn[name].mean(0) for name in model.free})
         self.scm, self.sites = scm, model.structure.sites
         self._completed: dict[Any, Any] = {}
         self._arms: dict[tuple[str, float], Columns] = {}
@@ -159,7 +158,11 @@ class Simulation:
         centre, spread = made.mean(1, keepdims=True), made.std(1, keepdims=True)
         spread[spread == 0] = 1.0
         degree = 3 if len(made) <= 8 else 2
-        weights, *_ = np.linalg.lstsq(_monomials((made - centre) / spread, degree).T, self.best, rcond=1e-9)
+        columns = _monomials((made - centre) / spread, degree)
+        if self.loss == "log":
+            logits = _logistic(columns, self.best)
+            return lambda read: expit(logits @ _monomials((features(read) - centre) / spread, degree))
+        weights, *_ = np.linalg.lstsq(columns.T, self.best, rcond=1e-9)
         return lambda read: weights @ _monomials((features(read) - centre) / spread, degree)
 
     def _on(self, names: Sequence[str]) -> Predictor:
@@ -202,7 +205,11 @@ class Simulation:
 
     def _row(self, name: str, made: Predictor) -> Row:
         values = made(self.read)
-        effects = {s: self._averaged(self._response(made, s), f"effect of {s} on {name}") for s in self.sources}
+        effects = {
+            label: self._averaged(response, f"effect of {label} on {name}")
+            for s in self.sources
+            for label, response in zip(self._names(s), self._responses(made, s), strict=True)
+        }
         price = self._excess(values)
         return Row(
             name,
@@ -273,12 +280,33 @@ class Simulation:
             self._arms[source, value] = {name: self._world(source, value)[name] for name in self.inputs}
         return self._arms[source, value]
 
-    def _response(self, made: Predictor, source: str) -> np.ndarray:
-        """Response of a predictor a unit of the source, ``(unit,)``."""
-        low, high = self._levels(source)
-        found = [made(self._arm(source, value)) for value in (low, high)]
-        found = [value if value.ndim == 1 else value.mean(0) for value in found]
-        return (found[1] - found[0]) / (high - low)
+    def _pairs(self, source: str) -> list[tuple[float, float]]:
+        """Values of a source that effects compare: two of a number, each label with the first one of a category."""
+        site = self.sites[source]
+        if site.ordered or site.cardinality == 2:
+            return [self._levels(source)]
+        first, *others = (float(value) for value in np.unique(self.sampled[source]))
+        return [(first, other) for other in others] or [self._levels(source)]
+
+    def _responses(self, made: Predictor, source: str) -> list[np.ndarray]:
+        """Response of a predictor a unit of the source (between labels, of a category), ``(unit,)`` a pair."""
+
+        def at(value: float) -> np.ndarray:
+            found = made(self._arm(source, value))
+            return found if found.ndim == 1 else found.mean(0)
+
+        return [(at(high) - at(low)) / self._step(source, low, high) for low, high in self._pairs(source)]
+
+    def _step(self, source: str, low: float, high: float) -> float:
+        return high - low if len(self._pairs(source)) == 1 else 1.0
+
+    def _names(self, source: str) -> list[str]:
+        """What each response is called."""
+        pairs = self._pairs(source)
+        if len(pairs) == 1:
+            return [source]
+        labels = self.scm._model.categories.get(source)
+        return [f"{source} = {labels[int(high)] if labels else int(high)}" for _, high in pairs]
 
     def _pinned(self, source: str, value: float) -> np.ndarray:
         values, samples = self._world(source, value), self._references(self.joint)
@@ -295,9 +323,11 @@ class Simulation:
         """Residual gaps of the delivered predictor."""
         found, made = {}, self._faithful(self.pinning)
         for source in self.sources:
-            low, high = self._levels(source)
-            pinned = (self._pinned(source, high) - self._pinned(source, low)) / (high - low)
-            found[source] = self._averaged(self._response(made, source) - pinned, f"residual gap of {source}")
+            each = []
+            for (low, high), response in zip(self._pairs(source), self._responses(made, source), strict=True):
+                pinned = (self._pinned(source, high) - self._pinned(source, low)) / self._step(source, low, high)
+                each.append(self._averaged(response - pinned, f"residual gap of {source}"))
+            found[source] = max(each, key=lambda gap: abs(gap.mean))
         return found
 
     @cached_property
@@ -333,9 +363,9 @@ class Simulation:
                 values.append(at_high - at_low)
                 slack.append(tolerance * (above - below))
             if not chosen:
-                rows.append(found[0][1])
-                values.append(found[0][2])
-                slack.append(tolerance * self.sampled[source].std())
+                rows.append(np.mean([row for _, row, _ in found], 0))
+                values.append(np.mean([pinned for *_, pinned in found]))
+                slack.append(0.0)
         features = basis(self.read)
         gram = features @ features.T / features.shape[1]
         shape = (1, len(rows), len(gram))
@@ -375,6 +405,20 @@ def _halves(values: np.ndarray) -> np.ndarray:
     """Two estimates ``(half, unit)`` from halves of references and of draws, ``(half, draw, unit)``."""
     draws = values.shape[1]
     return np.stack([values[i, i::2].mean(0) if draws > 1 else values[i, 0] for i in (0, 1)])
+
+
+def _logistic(columns: np.ndarray, chances: np.ndarray) -> np.ndarray:
+    """Weights of a logistic regression on probabilities, by Newton's method with a trace of ridge."""
+    weights, ridge = np.zeros(len(columns)), 1e-6 * len(chances)
+    for _ in range(50):
+        fitted = expit(weights @ columns)
+        slope = columns @ (chances - fitted) - ridge * weights
+        curve = (columns * (fitted * (1 - fitted))) @ columns.T + ridge * np.eye(len(columns))
+        step = np.linalg.solve(curve, slope)
+        weights += step * min(1.0, 5.0 / (1e-12 + np.abs(step).max()))
+        if np.abs(step).max() < 1e-8:
+            break
+    return weights
 
 
 def _monomials(values: np.ndarray, degree: int) -> np.ndarray:

@@ -29,6 +29,7 @@ from pcm.trust.linear_law import LinearLaw, linear_law
 from pcm.trust.over_draws import parameter_draws, simulated
 from pcm.trust.partial import PartialVerdict, fitted_law, members
 from pcm.trust.verdict import Verdict, figure
+from pcm.trust.witnessed import with_bounds
 from pcm.worlds import choose_seed
 
 __all__ = ["check"]
@@ -160,6 +161,7 @@ def _check_one(
         law = fitted_law(graph, data)
     closed = isinstance(law, LinearLaw) and not (simulate and scm is not None)
     looked_at = Coexistence(graph, asked, outcome, reads, law.averaged() if isinstance(law, LinearLaw) else None)
+    known = [with_bounds(conflict, scm, graph) for conflict in looked_at.conflicts]
     shared: dict[str, Any] = {
         "graph": graph,
         "requirements": asked,
@@ -171,7 +173,7 @@ def _check_one(
     }
     apart = any(isinstance(r, Independence) for r in asked)
     if not closed and (scm is None or apart):
-        return Verdict(**shared, conflicts=looked_at.conflicts, how=_how_on_graph(scm, apart))
+        return Verdict(**shared, conflicts=known, how=_how_on_graph(scm, apart))
     numbers: Any
     if closed:
         assert isinstance(law, LinearLaw)
@@ -202,7 +204,7 @@ def _check_one(
     lost = looked_at.lost or (apart and numbers.price_minimum is None)
     return Verdict(
         **shared,
-        conflicts=[*looked_at.conflicts, *([] if lost else _priced(numbers, looked_at.feasible, asked))],
+        conflicts=[*known, *([] if lost else _priced(numbers, looked_at.feasible, asked))],
         how=how,
         rows=numbers.rows,
         delivered="" if lost else numbers.delivered,

@@ -133,7 +133,7 @@ def test_labels_as_references_and_effects_between_labels():
 
 
 def test_a_root_leaves_no_gap_whatever_the_noise_between():
-    """do() on a root is conditioning on it, so E[T | inputs] responds as T does on average, labels on the way or not."""
+    """do() on a root is conditioning on it, so E[T | inputs] responds as T does on average, labels between or not."""
     asked = Requirement("age", outcome="y", admissible=["age -> y"])
     found = pcm.check(PLANS, [asked], units=2_000, seed=0)
     assert abs(found.gaps["age"].mean) < 4 * found.gaps["age"].standard_error
@@ -172,3 +172,23 @@ def test_log_loss_baselines_are_logistic():
     assert float(found.row("parents only").price) == pytest.approx(0.0, abs=1e-6)
     assert found.laundering_gap is not None
     assert found.laundering_gap.mean > -1e-3
+
+
+def test_a_recanting_witness_is_bounded_over_couplings():
+    """Two couplings of w at the corners: w rises with t in as many units, or in as few, as its law allows."""
+
+    def kite():
+        t = pyro.sample("t", dist.Bernoulli(0.5))
+        w = pyro.sample("w", dist.Bernoulli(0.3 + 0.4 * t))
+        m = pyro.sample("m", dist.Bernoulli(0.2 + 0.5 * w))
+        pyro.sample("y", dist.Bernoulli(0.1 + 0.3 * w * m + 0.3 * m + 0.2 * t))
+
+    def effect(up, down):
+        """E y(w₁, m(w₀)) − E y(w₀, m(w₀)): 0.3 (w₁ − w₀) m(w₀)."""
+        return 0.3 * (up * 0.2 - down * 0.7)
+
+    ends = sorted(effect(up, up - 0.4) for up in (0.4, 0.7))
+    asked = [Requirement("t", outcome="y", admissible="t -> w -> y")]
+    found = pcm.check(pcm.SCM(kite), asked, units=1_000, seed=0)
+    witness = next(c for c in found.conflicts if c.kind == "recanting witness")
+    assert witness.certificate.endswith(f"lies between {ends[0]:.4g} and {ends[1]:.4g}")

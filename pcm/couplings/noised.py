@@ -102,6 +102,10 @@ class Reported:
     def __len__(self) -> int:
         return len(self.values)
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.values.flags.writeable = False  # pickle forgets it
+
     def codes(self) -> np.ndarray:
         """The values as the numbers that a program has for them."""
         return self.values if self.mechanism is None else self.mechanism.encode(self.values)

@@ -26,10 +26,12 @@ from torch import Tensor
 from pcm.couplings import Censored
 from pcm.couplings.parameters import concrete
 from pcm.errors import ArgumentError, DataError, SupportError
-from pcm.private.mechanism import Mechanism, check_plain, refuse_rows
+from pcm.private.mechanism import Mechanism, check_distance, check_plain, refuse_rows
 from pcm.private.sampler import opendp
 
 __all__ = ["Additive", "check_loss"]
+
+_WHOLE, _REACH, _SHORT = 2.0**53, 40.0, 31
 
 
 @dataclass(frozen=True, init=False)
@@ -59,8 +61,8 @@ class Additive(Mechanism):
     integer: ClassVar[bool] = False
     metric: ClassVar[str] = "l1_distance"
 
-    def _set(self, scale: float, bounds: Any, clip: Any, clamp: Any, public: Any) -> None:
-        """The fields, checked."""
+    def _set(self, name: str, number: float, bounds: Any, clip: Any, clamp: Any, public: Any) -> None:
+        """The fields, checked; the noise by its scale, its ε or its ρ."""
         asked = type(self).__name__
         low, high = _pair(bounds, f"{asked}(bounds=…)")
         low, high = (check_plain(end, f"{asked}(bounds=…)", bool(public)) for end in (low, high))
@@ -83,9 +85,31 @@ class Additive(Mechanism):
                 if number != math.floor(number):
                     raise ArgumentError(f"{asked} noises whole numbers: its bounds and ends are whole; found {number}.")
             low, high = int(low), int(high)
+        if not math.isfinite(high - low):
+            raise ArgumentError(f"{asked}(bounds=({low}, {high})): too far apart for floating-point numbers.")
+        scale = number
+        if name != "scale":
+            scale = (high - low) / (number if name == "epsilon" else math.sqrt(2.0 * number))
         made = {"scale": scale, "bounds": (low, high), "clip": clip, "clamp": ends, "public": public}
         for key, value in made.items():
             object.__setattr__(self, key, value)
+
+        self._check_noise(asked)
+
+    def _check_noise(self, asked: str) -> None:
+        """Refuse constants at which floating-point numbers no longer hold the promise, or the answers."""
+        try:
+            loss = self.epsilon if self.measure == "max_divergence" else self.rho
+        except (OverflowError, ZeroDivisionError):
+            loss = math.inf
+        if not (0 < self.scale < math.inf and 0 < loss < math.inf):
+            raise ArgumentError(f"{asked}: bounds {self.bounds} and a scale of {self.scale:g} make a loss of {loss:g}.")
+        reach = max(map(abs, self.bounds)) + _REACH * self.scale
+        if self.integer and reach > _WHOLE:
+            raise ArgumentError(
+                f"{asked}: answers may lie as far out as {reach:.3g}, and whole numbers are exact up to 2⁵³ = "
+                f"{_WHOLE:.3g}. Noise in larger units."
+            )
 
     @property
     def width(self) -> float:
@@ -96,9 +120,10 @@ class Additive(Mechanism):
     def measurement(self) -> Any:
         """OpenDP's measurement of a vector of rows."""
         with opendp() as dp:
-            atom = dp.atom_domain(T=int) if self.integer else dp.atom_domain(T=float, nan=False)
+            # OpenDP's int has 32 bits, and saturates
+            atom = dp.atom_domain(T="i64") if self.integer else dp.atom_domain(T=float, nan=False)
             exact = self.integer and self.metric == "l1_distance"
-            metric = getattr(dp, self.metric)(T=int if exact else float)
+            metric = getattr(dp, self.metric)(T="i64" if exact else float)
             return self.make(dp)(dp.vector_domain(atom), metric, scale=self.scale)
 
     @abstractmethod
@@ -110,6 +135,7 @@ class Additive(Mechanism):
         if distance is None:
             # the difference of two floats may be rounded down
             distance = self.width if self.integer else math.nextafter(float(self.width), math.inf)
+        distance = check_distance(distance)
         exact = self.integer and self.metric == "l1_distance"
         return float(self.measurement.map(int(distance) if exact else float(distance)))
 
@@ -169,8 +195,8 @@ class Additive(Mechanism):
             outside = (values < low) | (values > high)
             advice = "Correct them, or let the mechanism clip its input: clip=True."
             refuse_rows(name, index, outside, f"lies outside the public bounds {self.bounds}", advice)
-        fitted = len(values) > 1 and values.min() == low and values.max() == high and (low % 1 != 0 or high % 1 != 0)
-        if fitted and not self.public:
+        reached = len(values) > 1 and values.min() == low and values.max() == high
+        if reached and not self.public and not _by_convention(low, high):
             raise DataError(
                 f"the bounds {self.bounds} are the smallest and largest value of '{name}' itself: bounds computed from "
                 "the data give two of its rows away. Choose bounds known beforehand, or declare these with "
@@ -212,6 +238,14 @@ def check_loss(asked: str, **given: Any) -> tuple[str, float]:
     if not number > 0:
         raise ArgumentError(f"{asked}({name}={value!r}): a positive number is needed.")
     return name, number
+
+
+def _by_convention(low: float, high: float) -> bool:
+    """Whether data may well reach both bounds though these were fixed beforehand: a short scale of whole numbers
+    (grades, months), or round ends (0 to 100)."""
+    if low % 1 or high % 1:
+        return False
+    return high - low <= _SHORT or all(abs(end) <= 1 or end % 5 == 0 for end in (low, high))
 
 
 def _pair(value: Any, asked: str) -> tuple[Any, Any]:

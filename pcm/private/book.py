@@ -4,8 +4,8 @@ A debit reads every entry, asks whether the new one can be paid, and writes it, 
 processes from its first read on (``BEGIN IMMEDIATE``) and is on disk when it returns (``synchronous = FULL``).
 
 >>> book = Book(None)
->>> book.open({"unit": "person"})
-{'unit': 'person'}
+>>> book.open({"unit": "person"})["unit"]
+'person'
 >>> book.append(lambda entries: None, {"name": "smoker", "event": "{}"})
 1
 >>> [entry.name for entry in book.entries()]
@@ -17,8 +17,11 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import threading
+import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,6 +35,8 @@ APPLICATION = 0x70636D4C  # "pcmL", in the file's header
 VERSION = 1
 PATIENCE = 60.0
 """Seconds to wait for another process."""
+CREATION = 2.0
+"""Seconds that another process may take from an empty file to a ledger."""
 
 _TABLES = (
     "CREATE TABLE terms (key TEXT PRIMARY KEY, value TEXT NOT NULL)",
@@ -57,6 +62,10 @@ class Entry:
 class Book:
     """Terms and entries of a ledger.
 
+    What was seen once must be there the next time: a file that was deleted, set back to an older copy or exchanged for
+    another ledger under an open book is refused. A book in memory belongs to its process: in a fork its copy would
+    count by itself.
+
     Parameters
     ----------
     path : path or None
@@ -64,13 +73,24 @@ class Book:
     """
 
     def __init__(self, path: str | os.PathLike[str] | None) -> None:
-        self.path = None if path is None else Path(path)
+        # absolute: a later change of the working directory must not lead to another file
+        self.path = None if path is None else Path(path).absolute()
         self._memory = None if path is not None else _connection(":memory:")
+        self._turn = threading.Lock() if self._memory is not None else nullcontext()
+        self._process, self._terms, self._seen = os.getpid(), {}, 0
 
     @property
     def exists(self) -> bool:
-        """Whether there is a book under this path already."""
-        return self.path is not None and self.path.exists() and self.path.stat().st_size > 0
+        """Whether there is a file under this path already."""
+        return self.path is not None and self.path.exists()
+
+    def __getstate__(self) -> dict[str, Any]:
+        if self._memory is not None:
+            raise LedgerError(
+                "a ledger in memory cannot be copied or sent to another process: both would spend the same budget. "
+                "Give it a file: Ledger(path, …)."
+            )
+        return self.__dict__
 
     def open(self, terms: Mapping[str, Any] | None) -> dict[str, Any]:
         """The terms in the book; a new book takes those given.
@@ -80,16 +100,24 @@ class Book:
         LedgerError
             The file is damaged or no ledger.
         """
+        there = self.exists
+        limit = time.monotonic() + CREATION
+        while there and self.path is not None and self.path.stat().st_size == 0:  # another process is at it, or none
+            if time.monotonic() > limit:
+                raise self._damaged("it is empty, which a ledger never is; remove the file if it never was one")
+            time.sleep(0.02)
         with self._transaction() as connection:
             tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-            if not tables and terms is not None:
+            if not tables and terms is not None and (not there or self.path is None):
                 for statement in _TABLES:
                     connection.execute(statement)
                 connection.execute(f"PRAGMA application_id = {APPLICATION}")
                 connection.execute(f"PRAGMA user_version = {VERSION}")
-                rows = [(key, json.dumps(value)) for key, value in terms.items()]
+                made = {**terms, "id": uuid.uuid4().hex}
+                rows = [(key, json.dumps(value)) for key, value in made.items()]
                 connection.executemany("INSERT INTO terms VALUES (?, ?)", rows)
-                return dict(terms)
+                self._terms = dict(rows)
+                return made
             marks = [connection.execute(f"PRAGMA {mark}").fetchone()[0] for mark in ("application_id", "user_version")]
             if marks[0] != APPLICATION or not {"terms", "entries"} <= tables:
                 raise self._damaged("it is no ledger of pcm")
@@ -98,7 +126,7 @@ class Book:
             sound = connection.execute("PRAGMA integrity_check").fetchone()[0]
             if sound != "ok":
                 raise self._damaged(sound)
-            found = dict(connection.execute("SELECT key, value FROM terms").fetchall())
+            self._terms = found = dict(connection.execute("SELECT key, value FROM terms").fetchall())
         try:
             return {key: json.loads(value) for key, value in found.items()}
         except (TypeError, ValueError) as error:
@@ -107,18 +135,19 @@ class Book:
     def entries(self) -> list[Entry]:
         """All entries, in order."""
         with self._transaction() as connection:
-            return _read(connection)
+            return self._entries(connection)
 
     def append(self, check: Callable[[list[Entry]], None], row: Mapping[str, Any]) -> int:
         """Write an entry unless ``check`` of those before it raises; on disk when this returns. Its number."""
         made = {"mechanism": "{}", "relation": "replace", "rows": None, "status": "debited", **row, "at": _now()}
         with self._transaction() as connection:
-            check(_read(connection))
+            check(self._entries(connection))
             keys = ", ".join(made)
             marks = ", ".join("?" * len(made))
             done = connection.execute(f"INSERT INTO entries ({keys}) VALUES ({marks})", list(made.values()))
             number = done.lastrowid
         assert number is not None
+        self._seen = max(self._seen, number)
         return number
 
     def mark(self, number: int, status: str) -> None:
@@ -126,21 +155,40 @@ class Book:
         with self._transaction() as connection:
             connection.execute("UPDATE entries SET status = ? WHERE id = ?", (status, number))
 
+    def _entries(self, connection: sqlite3.Connection) -> list[Entry]:
+        """All entries, of the same ledger as before and none of them gone."""
+        if self._terms and dict(connection.execute("SELECT key, value FROM terms").fetchall()) != self._terms:
+            raise self._damaged("another ledger was put in its place since it was opened")
+        found = _read(connection)
+        last = found[-1].id if found else 0
+        if last < self._seen or [entry.id for entry in found] != list(range(1, last + 1)):
+            raise self._damaged(f"entries are gone: {len(found)} are left of {max(self._seen, last)}")
+        self._seen = last
+        return found
+
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
+        if self._memory is not None and os.getpid() != self._process:
+            raise LedgerError(
+                "a ledger in memory belongs to the process that made it; here it is a forked copy, which would spend "
+                "the same budget again. Give it a file: Ledger(path, …)."
+            )
+        if self._terms and self.path is not None and not self.path.exists():
+            raise self._damaged("the file is gone")
         try:
-            connection = self._memory or _connection(self.path)
-            try:
-                connection.execute("BEGIN IMMEDIATE")
+            with self._turn:
+                connection = self._memory or _connection(self.path)
                 try:
-                    yield connection
-                except BaseException:
-                    connection.rollback()
-                    raise
-                connection.execute("COMMIT")
-            finally:
-                if connection is not self._memory:
-                    connection.close()
+                    connection.execute("BEGIN IMMEDIATE")
+                    try:
+                        yield connection
+                    except BaseException:
+                        connection.rollback()
+                        raise
+                    connection.execute("COMMIT")
+                finally:
+                    if connection is not self._memory:
+                        connection.close()
         except sqlite3.Error as error:
             raise self._damaged(str(error)) from error
 

@@ -128,5 +128,7 @@ def _codes(labels: tuple[Any, ...], array: np.ndarray) -> np.ndarray:
     kinds, places = np.unique(array, return_inverse=True) if array.dtype.kind in "iufb" else (None, None)
     if kinds is not None:
         return np.array([known.get(each.item(), -1) for each in kinds], dtype=np.int64)[places]
-    found = [known.get(each.item() if isinstance(each, np.generic) else each, -1) for each in array.tolist()]
+    plain = [each.item() if isinstance(each, np.generic) else each for each in array.tolist()]
+    # anything but a label (a list, a dict) is no key
+    found = [known.get(each, -1) if isinstance(each, str | numbers.Real) else -1 for each in plain]
     return np.array(found, dtype=np.int64)

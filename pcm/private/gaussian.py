@@ -64,9 +64,7 @@ class Gaussian(Additive):
         public: bool = False,
     ) -> None:
         name, number = check_loss("Gaussian", scale=scale, rho=rho)
-        self._set(number, bounds, clip, clamp, public)
-        if name == "rho":
-            object.__setattr__(self, "scale", self.width / math.sqrt(2.0 * number))
+        self._set(name, number, bounds, clip, clamp, public)
 
     @property
     def epsilon(self) -> float:

@@ -65,9 +65,7 @@ class Laplace(Additive):
         public: bool = False,
     ) -> None:
         name, number = check_loss("Laplace", scale=scale, epsilon=epsilon)
-        self._set(number, bounds, clip, clamp, public)
-        if name == "epsilon":
-            object.__setattr__(self, "scale", self.width / number)
+        self._set(name, number, bounds, clip, clamp, public)
 
     @property
     def epsilon(self) -> float:

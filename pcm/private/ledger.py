@@ -37,6 +37,7 @@ from pcm.private.sampler import accounting
 __all__ = ["Ledger"]
 
 RAW = "raw"
+_STATUSES = ("debited", "released", "booked", RAW)
 _WORDS = {"replace": "replaced", "add_remove": "added or removed"}
 
 
@@ -87,7 +88,7 @@ class Ledger:
         unit: str | None = None,
         neighbouring: str | None = None,
     ) -> None:
-        if path is not None and not isinstance(path, str | os.PathLike):
+        if path is not None and (not isinstance(path, str | os.PathLike) or not str(path) or "\0" in str(path)):
             raise ArgumentError(f"Ledger(path): a path, or None for memory; found {path!r}.")
         asked = _terms(epsilon, delta, rho, unit, neighbouring)
         self._book = Book(path)
@@ -102,8 +103,7 @@ class Ledger:
             if isinstance(error, LedgerError):
                 raise
             raise LedgerError(f"the ledger {path} cannot be opened: {error}.", path=str(path)) from error
-        if set(found) != set(fresh):
-            raise LedgerError(f"the ledger {path} lacks terms: found {sorted(found)}.", path=str(path))
+        _check_found(found, path)
         apart = {key: (value, found[key]) for key, value in asked.items() if value is not None and value != found[key]}
         if apart:
             told = ", ".join(f"{key} = {there!r} (asked for {here!r})" for key, (here, there) in apart.items())
@@ -306,10 +306,10 @@ class Ledger:
         """
         rows = []
         for entry in self._book.entries():
-            constants, event = _constants(entry), decode(entry.event)
-            raw = entry.status == RAW
+            loss, raw = _loss(entry), entry.status == RAW
+            constants, event = loss.constants, loss.event
             delta = self._terms["delta"] or 0.0
-            alone = math.inf if raw else total_epsilon([Loss(event, entry.relation, constants)], delta, entry.relation)
+            alone = math.inf if raw else total_epsilon([loss], delta, entry.relation)
             rows.append(
                 {
                     "entry": entry.id,
@@ -395,6 +395,18 @@ def _terms(epsilon: Any, delta: Any, rho: Any, unit: Any, neighbouring: Any) -> 
     }
 
 
+def _check_found(found: dict[str, Any], path: Any) -> None:
+    """Refuse terms that this module would not have written."""
+    try:
+        own = {key: found[key] for key in ("epsilon", "delta", "rho", "unit", "neighbouring")}
+        sound = _terms(**own) == own and None not in (own["unit"], own["neighbouring"])
+        sound = sound and (own["epsilon"] is None) != (own["rho"] is None)
+    except (KeyError, ArgumentError):
+        sound = False
+    if not sound:
+        raise LedgerError(f"the ledger {path} is damaged: its terms are {found}. Restore a backup.", path=str(path))
+
+
 def _positive(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, float | int) or not 0 < value < math.inf:
         raise ArgumentError(f"{name}={value!r}: a positive, finite number is needed.")
@@ -408,18 +420,32 @@ def _delta(value: Any) -> float:
 
 
 def _name(name: Any) -> str:
-    if not isinstance(name, str) or not name:
-        raise ArgumentError(f"the ledger needs a name for what is spent; found {name!r}.")
+    # a line break in a name could forge a line of the statement
+    if not isinstance(name, str) or not name or not name.isprintable():
+        raise ArgumentError(f"the ledger needs a name for what is spent, in one printable line; found {name!r}.")
     return name
 
 
 def _losses(entries: Sequence[Entry]) -> list[Loss]:
     """Losses of what passed mechanisms."""
-    return [Loss(decode(entry.event), entry.relation, _constants(entry)) for entry in entries if entry.status != RAW]
+    losses = [_loss(entry) for entry in entries]
+    return [loss for loss, entry in zip(losses, entries, strict=True) if entry.status != RAW]
 
 
-def _constants(entry: Entry) -> dict[str, Any]:
-    return json.loads(entry.mechanism)
+def _loss(entry: Entry) -> Loss:
+    try:
+        loss = Loss(decode(entry.event), entry.relation, dict(json.loads(entry.mechanism)))
+        sound = entry.relation in RELATIONS and entry.status in _STATUSES
+        sound = sound and (entry.status == RAW) == (type(loss.event).__name__ == "NonPrivateDpEvent")
+        sound = sound and pure_epsilon(loss.event) >= 0 and concentrated(loss.event) >= 0
+    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError):
+        sound, loss = False, Loss(None)
+    if not sound:
+        raise LedgerError(
+            f"entry {entry.id} of the ledger is damaged: {entry}. What was spent is not known, so nothing is released: "
+            "restore a backup."
+        )
+    return loss
 
 
 def _short(number: float) -> str:

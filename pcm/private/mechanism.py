@@ -35,7 +35,7 @@ from pcm.private.release import Release, Simulated, read_column
 if TYPE_CHECKING:
     from pcm.private.ledger import Ledger
 
-__all__ = ["TOLERANCE", "Mechanism", "check_plain", "refuse_rows"]
+__all__ = ["TOLERANCE", "Mechanism", "check_distance", "check_plain", "refuse_rows"]
 
 #: How far OpenDP's map, which rounds up, may lie from the closed form, relatively.
 TOLERANCE = 1e-9
@@ -246,6 +246,13 @@ def check_plain(value: Any, asked: str, public: bool) -> float:
     if not math.isfinite(number):
         raise ArgumentError(f"{asked}: {value!r} is not finite.")
     return int(value) if isinstance(value, int) else number
+
+
+def check_distance(value: Any) -> float:
+    """How far two inputs are apart: a number, finite and not negative."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise ArgumentError(f"map(distance={value!r}): a finite number, not negative, is needed.")
+    return float(value)
 
 
 def refuse_rows(name: str, index: pd.Index, bad: np.ndarray, found: str, advice: str) -> None:

@@ -36,7 +36,7 @@ import pandas as pd
 
 from pcm.errors import ArgumentError, ClaimError, listed
 from pcm.private.curve import DROP, MEASURES, NONE, TARGETED, UNIFORM, Worlds, best_split, read_worlds
-from pcm.private.promises import RAW, read_names
+from pcm.private.promises import RAW, read_graph, read_names
 from pcm.private.separation import check_graph, open_trails
 from pcm.query.model import check_draws
 
@@ -200,7 +200,7 @@ def targeted(
         Names that are no variables, ε that are not positive and finite, a utility that is private.
     """
     check_draws(draws)
-    program = scm.graph
+    program = read_graph(scm)
     secrets, known = read_names(private, program, "private"), read_names(adversary, program, "adversary", empty=True)
     names, (goal,) = read_names(candidates, program, "candidates"), read_names(utility, program, "utility")
     if set(secrets) & set(known):

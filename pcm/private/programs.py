@@ -111,10 +111,17 @@ class _Noising(Messenger):
 
     def __init__(self, mechanisms: Mapping[str, Mechanism]) -> None:
         super().__init__()
-        self.mechanisms = mechanisms
+        self.mechanisms, self.met = mechanisms, {}
+
+    def __exit__(self, kind: Any, value: Any, traceback: Any) -> Any:
+        unmet = [name for name in self.mechanisms if name not in self.met]
+        if kind is None and unmet:
+            raise UnknownNameError(unmet[0], known=list(self.met))
+        return super().__exit__(kind, value, traceback)
 
     def _pyro_post_sample(self, msg: Any) -> None:
         mechanism = self.mechanisms.get(msg["name"])
+        self.met[msg["name"]] = None
         if mechanism is not None:
             observe(msg["name"] + SUFFIX, msg["value"], mechanism)
 

@@ -45,7 +45,7 @@ from pcm.private.model_leak import model_leak
 from pcm.private.separation import check_graph, open_trails, openers
 from pcm.query.model import check_draws
 
-__all__ = ["Claims", "claims", "read_names", "read_releases"]
+__all__ = ["Claims", "claims", "read_graph", "read_names", "read_releases"]
 
 RAW = "raw"
 
@@ -174,9 +174,9 @@ def claims(
       model-conditional: ε = 1.815, a = 0 against a = 1; interventional 0
     """
     check_draws(draws)
+    program = read_graph(scm)
     if isinstance(delta, bool) or not isinstance(delta, int | float) or not 0 <= delta < 1:
         raise ArgumentError(f"delta={delta!r} must be at least 0 and below 1.")
-    program = scm.graph
     secrets = read_names(private, program, "private")
     known = read_names(adversary, program, "adversary", empty=True)
     both = [name for name in secrets if name in known]
@@ -200,6 +200,19 @@ def claims(
     )
 
 
+def read_graph(scm: Any) -> nx.DiGraph:
+    """The graph of a model.
+
+    Raises
+    ------
+    ArgumentError
+        Something that is no SCM.
+    """
+    if not hasattr(scm, "_model"):
+        raise ArgumentError(f"a pcm.SCM is needed; found {scm!r}: pcm.SCM(program).")
+    return scm.graph
+
+
 def read_names(names: Any, graph: nx.DiGraph, role: str, *, empty: bool = False) -> tuple[str, ...]:
     """Variables of the graph, by a role in messages.
 
@@ -208,6 +221,8 @@ def read_names(names: Any, graph: nx.DiGraph, role: str, *, empty: bool = False)
     ArgumentError, UnknownNameError
         None at all, one twice, one that is not there.
     """
+    if not isinstance(names, str | Iterable):
+        raise ArgumentError(f"{role}={names!r}: a variable's name, or a list of them, is needed.")
     found = (names,) if isinstance(names, str) else tuple(names)
     if not found and not empty:
         raise ArgumentError(f"{role}= names no variable; there are {listed(graph)}.")
@@ -361,6 +376,8 @@ def _noised_inside(model: Any, releases: Mapping[str, Any]) -> dict[str, tuple[A
 def _with_noise(graph: nx.DiGraph, program: nx.DiGraph, model: Any) -> nx.DiGraph:
     """The claimed graph with the program's noisy children, which a claim need not name."""
     noisy = [name for name in program if name not in graph and model.structure.sites[name].mechanism is not None]
+    if not isinstance(graph, nx.DiGraph):
+        return graph  # refused where it is checked
     made = nx.DiGraph(graph)
     made.add_edges_from((parent, name) for name in noisy for parent in program.predecessors(name))
     return made

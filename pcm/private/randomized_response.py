@@ -20,7 +20,8 @@ import numpy as np
 from pcm.errors import ArgumentError
 from pcm.private.additive import check_loss
 from pcm.private.finite import Finite, check_labels
-from pcm.private.sampler import accounting, opendp
+from pcm.private.mechanism import check_distance
+from pcm.private.sampler import accounting, opendp, repeated
 
 __all__ = ["RandomizedResponse"]
 
@@ -106,12 +107,12 @@ class RandomizedResponse(Finite):
 
     def map(self, distance: float | None = None) -> float:
         """OpenDP's map between two different codes."""
-        return float(self.measurement.map(1 if distance is None else int(distance)))
+        return float(self.measurement.map(1 if distance is None else int(check_distance(distance))))
 
     def draw(self, measurement: Any, values: np.ndarray) -> np.ndarray:
-        """Two categories as one vector of bits, each flipped on its own; more are asked one by one."""
+        """Two categories as one vector of bits, each flipped on its own; of more, equal rows by one call."""
         if len(self.categories) > 2:
-            return np.array([measurement(code) for code in values.tolist()], dtype=np.int64)
+            return repeated(measurement, values, int)
         with opendp() as dp:
             space = dp.bitvector_domain(max_weight=len(values)), dp.discrete_distance()
             # OpenDP's f is twice the chance of a flip

@@ -60,6 +60,10 @@ class Release(Reported):
     def __init__(
         self, values: Any, mechanism: Any, *, index: Any = None, name: str = "release", entry: int | None = None
     ) -> None:
+        from pcm.private.mechanism import Mechanism
+
+        if not isinstance(mechanism, Mechanism):
+            raise ArgumentError(f"Release(values, mechanism): {mechanism!r} is no mechanism of pcm.private.")
         array, own, _ = read_column(values, name)
         super().__init__(array, own if index is None else pd.Index(index), mechanism)
         if len(self.index) != len(self.values):
@@ -129,11 +133,14 @@ def read_column(data: Any, what: str) -> tuple[np.ndarray, pd.Index, Any]:
         raise DataError(f"{what}: {data!r} has been released already; noise is added to data once.")
     if hasattr(data, "detach"):
         data = data.detach().cpu().numpy()
+    if isinstance(data, np.ma.MaskedArray):
+        data = np.where(np.ma.getmaskarray(data), None, data.data)  # numpy alone would bring back what is masked
     if isinstance(data, pd.Series):
         array = np.asarray(data.astype(object)) if isinstance(data.dtype, pd.CategoricalDtype) else data.to_numpy()
         index, name = data.index, data.name
     elif isinstance(data, list | tuple | np.ndarray | pd.Index | pd.api.extensions.ExtensionArray):
-        array = np.asarray(data, dtype=object) if any(isinstance(each, str) for each in data) else np.asarray(data)
+        texts = np.ndim(data) == 1 and any(isinstance(each, str) for each in data)
+        array = np.asarray(data, dtype=object) if texts else np.asarray(data)
         index, name = pd.RangeIndex(len(array) if array.ndim else 0), None
     else:
         raise DataError(f"{what}: one column is needed (a Series, an array or a list); found {type(data).__name__}.")

@@ -13,16 +13,19 @@ feature "contrib" is on; it is switched on for the building and put back as it w
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
+import numpy as np
+
 from pcm.errors import MissingExtraError
 
-__all__ = ["accounting", "opendp"]
+__all__ = ["accounting", "opendp", "repeated"]
 
 _FEATURE = "contrib"
+_TOGETHER = 1_000
 
 
 @contextmanager
@@ -46,6 +49,25 @@ def opendp() -> Iterator[Any]:
     finally:
         if added:
             features.discard(_FEATURE)
+
+
+def repeated(measurement: Any, codes: np.ndarray, given: Callable[[int], Any]) -> np.ndarray:
+    """One independent answer a row ``[row]`` of a measurement of one row, whose input is ``given(code)``.
+
+    Equal rows are answered together, by OpenDP's composition of the measurement with itself at one input: the same
+    draws without a call each.
+    """
+    answers = np.empty(len(codes), dtype=np.int64)
+    with opendp() as dp:
+        made: dict[int, Any] = {}
+        for code in np.unique(codes).tolist():
+            rows = np.flatnonzero(codes == code)
+            for start in range(0, len(rows), _TOGETHER):
+                chunk = rows[start : start + _TOGETHER]
+                if len(chunk) not in made:
+                    made[len(chunk)] = dp.c.make_composition([measurement] * len(chunk))
+                answers[chunk] = made[len(chunk)](given(code))
+    return answers
 
 
 def accounting(module: str = "dp_event") -> Any:

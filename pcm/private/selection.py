@@ -21,7 +21,8 @@ import numpy as np
 from pcm.errors import ArgumentError
 from pcm.private.additive import check_loss
 from pcm.private.finite import Finite, check_labels, pure_event
-from pcm.private.sampler import accounting, opendp
+from pcm.private.mechanism import check_distance
+from pcm.private.sampler import accounting, opendp, repeated
 
 __all__ = ["Selection"]
 
@@ -113,11 +114,11 @@ class Selection(Finite):
 
     def map(self, distance: float | None = None) -> float:
         """OpenDP's map between utilities this far apart (``Δ`` by default)."""
-        return float(self.measurement.map(self.sensitivity if distance is None else float(distance)))
+        return float(self.measurement.map(self.sensitivity if distance is None else check_distance(distance)))
 
     def draw(self, measurement: Any, values: np.ndarray) -> np.ndarray:
-        """One selection a row."""
-        return np.array([measurement(list(self.utility[code])) for code in values.tolist()], dtype=np.int64)
+        """One selection a row; equal rows by one call."""
+        return repeated(measurement, values, lambda code: list(self.utility[code]))
 
     def _normalised(self, weights: np.ndarray) -> np.ndarray:
         total = np.array([math.fsum(row) for row in weights])

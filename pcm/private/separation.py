@@ -25,7 +25,7 @@ from collections.abc import Iterable, Sequence
 
 import networkx as nx
 
-from pcm.errors import ClaimError, listed
+from pcm.errors import ArgumentError, ClaimError, listed
 from pcm.graph import descendants, open_trail
 
 __all__ = ["check_graph", "open_trails", "openers"]
@@ -63,7 +63,7 @@ def openers(graph: nx.DiGraph, private: Sequence[str], released: Sequence[str], 
 
 
 def check_graph(claimed: nx.DiGraph, program: nx.DiGraph) -> None:
-    """Raise unless the claimed graph has every variable and every edge of the program.
+    """Raise unless the claimed graph is directed, without cycles, and has every variable and edge of the program.
 
     More edges than the program has are welcome: they claim less.
 
@@ -71,7 +71,11 @@ def check_graph(claimed: nx.DiGraph, program: nx.DiGraph) -> None:
     ------
     ClaimError
         Fields: ``edges``, ``variables``, those that are absent.
+    ArgumentError
+        No directed graph, or one with a cycle, of which d-separation says nothing.
     """
+    if not isinstance(claimed, nx.DiGraph) or not nx.is_directed_acyclic_graph(claimed):
+        raise ArgumentError(f"graph= is a networkx.DiGraph without cycles; found {claimed!r}.")
     variables = [name for name in program if name not in claimed]
     if variables:
         raise ClaimError(

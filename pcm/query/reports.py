@@ -35,6 +35,8 @@ def read_reports(model: Model, data: Any, what: str) -> Any:
         A plain column or simulated noise for a noisy site; a release of another mechanism, or of a site that is not
         noisy.
     """
+    if isinstance(data, pd.DataFrame):
+        _check_cells(data, what)
     noised = {name: site.mechanism for name, site in model.structure.sites.items() if site.mechanism is not None}
     typed = {}
     if isinstance(data, Mapping):
@@ -61,6 +63,18 @@ def read_reports(model: Model, data: Any, what: str) -> Any:
             cells = [labels[code] for code in cells]
         columns[name] = pd.Series(cells, index=value.index)
     return columns
+
+
+def _check_cells(data: pd.DataFrame, what: str) -> None:
+    """A frame takes a typed column for one object and repeats it in every cell."""
+    for name in data.columns[[dtype.kind == "O" for dtype in data.dtypes]]:
+        cells = data[name]
+        if len(cells) and isinstance(cells, pd.Series) and isinstance(cells.iloc[0], Reported):
+            raise EvidenceError(
+                f"column '{name}' of the {what} holds {cells.iloc[0]!r} in every cell: a frame keeps no typed column. "
+                f"Put it into a dict: {{**frame, '{name}': release}}.",
+                column=name,
+            )
 
 
 def _check(name: str, value: Reported, mechanism: Any, known: bool, what: str) -> None:

@@ -96,5 +96,8 @@ def _signature(program: Program) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = {
         name: [site.kind, site.family, list(site.inner), list(site.event)] for name, site in sites.items()
     }
+    for name, site in sites.items():
+        if site.mechanism is not None:  # a posterior given releases is one given their noise
+            found[name].append(repr(site.mechanism))
     found.update({name: ["trainable", "", [], list(leaf.shape)] for name, leaf in program.trainable.items()})
     return found

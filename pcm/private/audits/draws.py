@@ -25,7 +25,7 @@ __all__ = ["Draws", "Source", "numeric", "read_source"]
 Source = Any
 """A mechanism, or a callable ``(value, n) → array (n,)`` of independent outputs."""
 
-_FEWEST = 2
+_FEWEST = 4
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def read_source(
     Raises
     ------
     ArgumentError
-        No inputs, or equal ones; ``n`` below 2; something that cannot be drawn from.
+        No inputs, or equal ones; ``n`` below 4; a promise that is no number; something that cannot be drawn from.
     DataError
         A sampler that returns another number of outputs than asked.
     """
@@ -98,6 +98,11 @@ def read_source(
         outputs = np.asarray(draw(value, int(n)))
         if outputs.shape != (n,):
             raise DataError(f"the sampler was asked for {n} outputs and returned an array of shape {outputs.shape}.")
+        if outputs.dtype.kind == "f" and np.isnan(outputs).any():
+            raise DataError(
+                f"the sampler returned NaN at the input {value!r}. How often it does is an answer too: give NaN a "
+                "number or label of its own."
+            )
         found.append(outputs)
     return Draws(tuple(inputs), (found[0], found[1]), claimed, 0.0 if delta is None else delta, mu)
 

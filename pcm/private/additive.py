@@ -81,9 +81,9 @@ class Additive(Mechanism):
             if not bottom < top or ends == (None, None):
                 raise ArgumentError(f"{asked}(clamp={clamp}): give a low end, a high one, or both, low below high.")
         if self.integer:
-            for number in (low, high, *(end for end in ends or () if end is not None)):
-                if number != math.floor(number):
-                    raise ArgumentError(f"{asked} noises whole numbers: its bounds and ends are whole; found {number}.")
+            for each in (low, high, *(end for end in ends or () if end is not None)):
+                if each != math.floor(each):
+                    raise ArgumentError(f"{asked} noises whole numbers: its bounds and ends are whole; found {each}.")
             low, high = int(low), int(high)
         if not math.isfinite(high - low):
             raise ArgumentError(f"{asked}(bounds=({low}, {high})): too far apart for floating-point numbers.")
@@ -93,7 +93,6 @@ class Additive(Mechanism):
         made = {"scale": scale, "bounds": (low, high), "clip": clip, "clamp": ends, "public": public}
         for key, value in made.items():
             object.__setattr__(self, key, value)
-
         self._check_noise(asked)
 
     def _check_noise(self, asked: str) -> None:

@@ -19,6 +19,7 @@ from pcm.errors import ArgumentError, QueryError
 from pcm.private.enumeration import check_finite_model, eliminate, factors_of
 from pcm.private.kernels import kernel_of
 from pcm.private.leakage import leak_between
+from pcm.private.mechanism import Mechanism
 from pcm.private.randomized_response import MOST, RandomizedResponse
 from pcm.query.model import Model
 
@@ -90,6 +91,8 @@ class Worlds:
             A ``mechanism=`` that makes one of a larger loss.
         """
         made = self.make(name, epsilon, self.levels[name])
+        if not isinstance(made, Mechanism):
+            raise ArgumentError(f"mechanism=: {made!r}, made for '{name}', is no mechanism of pcm.private.")
         if not float(made.epsilon) <= epsilon * (1 + 1e-9):
             raise ArgumentError(f"mechanism=: {made!r} has ε = {made.epsilon}, where '{name}' was given {epsilon:g}.")
         return made

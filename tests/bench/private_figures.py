@@ -1,7 +1,9 @@
 """The figures about private noise: counterexamples, random models, audits, attacks, what targeted noise is worth.
 
-``python -m tests.bench.private_figures [--models 10000] [--draws 200000] [--opendp]`` prints them as Markdown in about
-a minute; with ``--opendp`` the audits also draw that often from the real samplers, which takes a quarter of an hour.
+``python -m tests.bench.private_figures [--models 10000] [--draws 200000] [--opendp] [--sampling [FAMILY …]]`` prints
+them as Markdown in about a minute; with ``--opendp`` the audits also draw that often from the real samplers, which
+takes a quarter of an hour; ``--sampling`` compares that many real draws at eight parameter values of each family (or of
+those named) with the site's law, minutes a family.
 
 >>> counterexamples()[["counterexample", "interventional", "conditional"]].round(3).to_dict("list")
 {'counterexample': ['back door', 'collider'], 'interventional': [0.0, 0.0], 'conditional': [1.815, 2.197]}
@@ -11,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,17 +22,73 @@ import numpy as np
 import pandas as pd
 import pyro
 import pyro.distributions as dist
+import torch
 from scipy.optimize import brentq
 
 import pcm
 from pcm import private
 from pcm.private.leakage import epsilon_of_mu
 
-__all__ = ["attacks", "audits", "counterexamples", "random_models", "worth"]
+__all__ = ["accounts", "attacks", "audits", "counterexamples", "random_models", "sampling", "variances", "worth"]
 
 EPSILONS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+SAME = ((1.0, 0.0), (0.0, 1.0))
 DELTA = 1e-5
 """At which Gaussian noise has these ε."""
+
+
+def variances() -> pd.DataFrame:
+    """Variances of the discrete laws against sums over their masses, and how far a row of a table is from 1.
+
+    >>> variances()["variance"].round(10).tolist()
+    [7.8353961781, 0.9999999888, 0.4888056304, 0.0076725194]
+    """
+    rows = []
+    kinds = [(private.DiscreteLaplace, 2.0), *((private.DiscreteGaussian, scale) for scale in (1.0, 0.7, 0.3))]
+    for family, scale in kinds:
+        law = family(scale=scale, bounds=(0, 1)).around(torch.zeros((), dtype=torch.float64))
+        noise = torch.arange(-200, 201, dtype=torch.float64)
+        mass = law.log_prob(noise).exp()
+        rows.append(
+            {
+                "law": f"{family.__name__}({scale:g})",
+                "variance": float(law.variance),
+                "off its sum by": abs(float(law.variance) - float((noise**2 * mass).sum())),
+                "mass off 1 by": abs(float(mass.sum()) - 1.0),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def accounts() -> pd.DataFrame:
+    """ε at δ of sampled Gaussian noise (σ = 1.5, q = .04, 2,250 steps), by both accountants and by a ledger."""
+    from pcm.private.composition import Loss, by_loss_distributions, by_renyi
+    from pcm.private.sampler import accounting
+
+    module = accounting()
+    step = module.PoissonSampledDpEvent(0.04, module.GaussianDpEvent(1.5))
+    losses = [Loss(module.SelfComposedDpEvent(step, 2_250), relation="add_remove")]
+    ledger = private.Ledger(epsilon=10.0, delta=DELTA, neighbouring="add_remove")
+    ledger.book("training", losses[0].event)
+    found = {
+        "Rényi": by_renyi(losses, DELTA),
+        "privacy loss distribution": by_loss_distributions(losses, DELTA),
+        "ledger": ledger.spent,
+    }
+    return pd.DataFrame({"account": list(found), "ε": [f"{value:.5f}" for value in found.values()]})
+
+
+def sampling(draws: int, families: list[str]) -> pd.DataFrame:
+    """Chi-square of OpenDP's draws against the site's law: the least p-value of eight parameter values a family."""
+    tests = _module("tests/unit/private/test_sampling.py")
+    rows = []
+    for family in families or list(tests.CASES):
+        started = time.perf_counter()
+        found = [tests.pvalue(case, draws) for case in tests.CASES[family]]
+        row = {"family": family, "cases": len(found), "draws each": draws, "least p": min(found)}
+        rejected = min(found) < tests.ALARM / len(tests.EVERY)
+        rows.append({**row, "rejected": rejected, "seconds": round(time.perf_counter() - started)})
+    return pd.DataFrame(rows)
 
 
 def counterexamples() -> pd.DataFrame:
@@ -63,7 +122,7 @@ def counterexamples() -> pd.DataFrame:
 
 def random_models(count: int) -> pd.DataFrame:
     """Random graphs and laws over five bits: claims made, claims exceeded by exact enumeration."""
-    trial = _laws().trial
+    trial = _module("tests/unit/private/test_separation.py").trial
     rows = []
     for epsilon in (0.5, 1.0, 2.0):
         claimed, leak = trial(count, epsilon, seed=int(10 * epsilon))
@@ -92,15 +151,22 @@ def audits(draws: int, *, opendp: bool = False) -> pd.DataFrame:
             "Laplace": private.Laplace(epsilon=epsilon, bounds=(0, 1)),
             "DiscreteLaplace": private.DiscreteLaplace(epsilon=epsilon, bounds=(0, 1)),
             "Gaussian": private.Gaussian(scale=1 / mu, bounds=(0, 1)),
+            "Exponential": private.Exponential(epsilon, [0, 1], SAME),
+            "PermuteAndFlip": private.PermuteAndFlip(epsilon, [0, 1], SAME),
         }
         halves = {
             "RandomizedResponse": _response(2 * epsilon),
             "Laplace": _simulated(private.Laplace(epsilon=2 * epsilon, bounds=(0, 1))),
             "DiscreteLaplace": _simulated(private.DiscreteLaplace(epsilon=2 * epsilon, bounds=(0, 1))),
             "Gaussian": _simulated(private.Gaussian(scale=0.5 / mu, bounds=(0, 1))),
+            "Exponential": _simulated(private.Exponential(2 * epsilon, [0, 1], SAME)),
+            "PermuteAndFlip": _simulated(private.PermuteAndFlip(2 * epsilon, [0, 1], SAME)),
         }
         for name, mechanism in kinds.items():
             promise: dict[str, Any] = {"mu": mu} if name == "Gaussian" else {"claimed": epsilon}
+            if name in ("Exponential", "PermuteAndFlip"):  # of two categories it loses less than it promises
+                table = mechanism.matrix()
+                promise = {"claimed": float(np.log(table[0, 0] / table[1, 0]))}
             found = private.audit_mechanism(_simulated(mechanism), (0, 1), n=draws, seed=0, **promise)
             half = private.audit_mechanism(halves[name], (0, 1), n=draws, seed=0, confidence=0.9999, **promise)
             row = {"mechanism": name, "ε": epsilon, "bound / promise": found.ratio, "half scale flagged": half.flagged}
@@ -159,10 +225,9 @@ def _response(epsilon: float) -> Callable[..., np.ndarray]:
     return draw
 
 
-def _laws() -> Any:
-    """The enumeration that the tests run."""
-    path = Path(__file__).parents[1] / "unit" / "private" / "test_separation.py"
-    spec = importlib.util.spec_from_file_location("test_separation", path)
+def _module(path: str) -> Any:
+    """What the tests run."""
+    spec = importlib.util.spec_from_file_location(Path(path).stem, Path(__file__).parents[2] / path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -175,8 +240,14 @@ def main() -> None:
     parser.add_argument("--models", type=int, default=10_000)
     parser.add_argument("--draws", type=int, default=200_000)
     parser.add_argument("--opendp", action="store_true")
+    parser.add_argument("--sampling", nargs="*", metavar="FAMILY")
     asked = parser.parse_args()
+    if asked.sampling is not None:
+        print(f"\nReal draws\n\n{_markdown(sampling(asked.draws, asked.sampling))}")
+        return
     tables = {
+        "Discrete laws": variances(),
+        "Accounts": accounts(),
         "Counterexamples": counterexamples(),
         "Random models": random_models(asked.models),
         "Audits": audits(asked.draws, opendp=asked.opendp),
@@ -188,9 +259,15 @@ def main() -> None:
 
 
 def _markdown(table: pd.DataFrame) -> str:
-    cells = [[f"{v:.4g}" if isinstance(v, float) else str(v) for v in row] for row in table.itertuples(index=False)]
+    cells = [
+        [_cell(v, name) for v, name in zip(row, table.columns, strict=True)] for row in table.itertuples(index=False)
+    ]
     rows = [list(map(str, table.columns)), ["---"] * table.shape[1], *cells]
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def _cell(value: Any, column: str) -> str:
+    return str(value) if not isinstance(value, float) else f"{value:.17g}" if column == "variance" else f"{value:.4g}"
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Outputs to audit: of a mechanism's real release, or of any sampler.
 
->>> read = read_source(lambda value, n: np.full(n, value), (0.0, 1.0), n=3, claimed=1.0)
+>>> read = read_source(lambda value, n: np.full(n, value), (0.0, 1.0), n=4, claimed=1.0)
 >>> [draws.tolist() for draws in read.draws], read.numbers
-([[0.0, 0.0, 0.0], [1.0, 1.0, 1.0]], (0.0, 1.0))
+([[0.0, 0.0, 0.0, 0.0], [1.0, 1.0, 1.0, 1.0]], (0.0, 1.0))
 """
 
 from __future__ import annotations
@@ -86,6 +86,8 @@ def read_source(
             mu = _promised_mu(mechanism, inputs)
             claimed = composed([mechanism], delta or 0.0)[0]
             claimed = claimed if np.isfinite(claimed) else None
+            if claimed is not None and hasattr(mechanism, "inputs") and inputs[0] in mechanism.inputs:
+                claimed = min(claimed, _between(mechanism, inputs))
     elif seed is not None:
         if "seed" not in inspect.signature(source).parameters:
             raise ArgumentError("seed=: the callable does not take seed=.")
@@ -145,9 +147,16 @@ def _farthest(mechanism: Any) -> tuple[Any, Any]:
     return mechanism.inputs[first], mechanism.inputs[second]
 
 
+def _between(mechanism: Any, inputs: Any) -> float:
+    """ε between two inputs of a finite mechanism by its own table: a selection's promise may be twice as much."""
+    rows = [mechanism.matrix()[mechanism.inputs.index(value)] for value in inputs if value in mechanism.inputs]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return float(np.nanmax(np.abs(np.log(rows[0]) - np.log(rows[-1]))))
+
+
 def _promised_mu(mechanism: Any, inputs: Any) -> float | None:
     """μ between two inputs of Gaussian noise; of the discrete Gaussian, exactly that of its best threshold."""
-    if mechanism.measure == "max_divergence":
+    if mechanism.measure == "max_divergence" or hasattr(mechanism, "inputs"):
         return None
     if not mechanism.discrete:
         return gaussian_mu(mechanism)

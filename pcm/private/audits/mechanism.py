@@ -53,7 +53,7 @@ def audit_mechanism(
     n : int
         Draws under each input. Half of them choose the event, the other half count it.
     claimed, delta : float, optional
-        The promised (ε, δ); a mechanism's own by default.
+        The promised (ε, δ); a mechanism's own by default, of a finite one what its own table has between the inputs.
     mu : float, optional
         The promised μ of Gaussian noise (distance of the inputs over σ); a Gaussian mechanism's own by default. The
         bound is then on μ, and ε is what that μ has at ``delta``.

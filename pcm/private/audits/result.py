@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import html
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,6 +54,11 @@ class Audit:
     reach: float | None = None
     found: str = ""
     counts: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        claimed = self.claimed
+        if claimed is not None and (isinstance(claimed, bool | str) or not 0 <= claimed < math.inf):
+            raise ArgumentError(f"claimed={claimed!r}: the promised ε is a finite number, not negative.")
 
     @property
     def flagged(self) -> bool:

@@ -233,13 +233,20 @@ def test_a_site_clips_its_input_and_carries_a_gradient() -> None:
 
 
 def test_sites_need_no_extra() -> None:
-    """Programs, sites and simulation work without OpenDP and dp-accounting; a release says what to install."""
+    """Programs, sites, fits and claims work without OpenDP and dp-accounting; a release says what to install."""
     script = (
         "import sys, torch\n"
         "sys.modules['opendp'] = sys.modules['opendp.prelude'] = sys.modules['dp_accounting'] = None\n"
         "from pcm import private\n"
         "rr = private.RandomizedResponse(epsilon=1.0, categories=[0, 1])\n"
         "rr.site(torch.ones(2)).sample(); rr.simulate([0, 1]); rr.matrix()\n"
+        "import pcm, pyro, pyro.distributions as dist\n"
+        "def survey(n):\n"
+        "    share = pyro.sample('share', dist.Beta(1.0, 1.0))\n"
+        "    with pyro.plate('units', n):\n"
+        "        pyro.sample('smoker', dist.Bernoulli(share))\n"
+        "fitted = pcm.SCM(survey).fit({'smoker': private.Release([0, 1, 1, 0], rr)}, seed=0)\n"
+        "assert private.claims(fitted, {'smoker': rr}, private='smoker').graph_conditional.epsilon == 1.0\n"
         "ledger = private.Ledger(epsilon=1.0)\n"
         "try:\n    rr.release([0, 1], ledger, name='x')\n"
         "except ImportError as error:\n    print(error)\n"

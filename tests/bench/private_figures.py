@@ -151,6 +151,7 @@ def audits(draws: int, *, opendp: bool = False) -> pd.DataFrame:
             "Laplace": private.Laplace(epsilon=epsilon, bounds=(0, 1)),
             "DiscreteLaplace": private.DiscreteLaplace(epsilon=epsilon, bounds=(0, 1)),
             "Gaussian": private.Gaussian(scale=1 / mu, bounds=(0, 1)),
+            "DiscreteGaussian": private.DiscreteGaussian(scale=100 / mu, bounds=(0, 100)),
             "Exponential": private.Exponential(epsilon, [0, 1], SAME),
             "PermuteAndFlip": private.PermuteAndFlip(epsilon, [0, 1], SAME),
         }
@@ -159,16 +160,18 @@ def audits(draws: int, *, opendp: bool = False) -> pd.DataFrame:
             "Laplace": _simulated(private.Laplace(epsilon=2 * epsilon, bounds=(0, 1))),
             "DiscreteLaplace": _simulated(private.DiscreteLaplace(epsilon=2 * epsilon, bounds=(0, 1))),
             "Gaussian": _simulated(private.Gaussian(scale=0.5 / mu, bounds=(0, 1))),
+            "DiscreteGaussian": _simulated(private.DiscreteGaussian(scale=50 / mu, bounds=(0, 100))),
             "Exponential": _simulated(private.Exponential(2 * epsilon, [0, 1], SAME)),
             "PermuteAndFlip": _simulated(private.PermuteAndFlip(2 * epsilon, [0, 1], SAME)),
         }
         for name, mechanism in kinds.items():
-            promise: dict[str, Any] = {"mu": mu} if name == "Gaussian" else {"claimed": epsilon}
+            promise: dict[str, Any] = {"mu": mu} if "Gaussian" in name else {"claimed": epsilon}
             if name in ("Exponential", "PermuteAndFlip"):  # of two categories it loses less than it promises
                 table = mechanism.matrix()
                 promise = {"claimed": float(np.log(table[0, 0] / table[1, 0]))}
-            found = private.audit_mechanism(_simulated(mechanism), (0, 1), n=draws, seed=0, **promise)
-            half = private.audit_mechanism(halves[name], (0, 1), n=draws, seed=0, confidence=0.9999, **promise)
+            ends = (0, 100) if name == "DiscreteGaussian" else (0, 1)
+            found = private.audit_mechanism(_simulated(mechanism), ends, n=draws, seed=0, **promise)
+            half = private.audit_mechanism(halves[name], ends, n=draws, seed=0, confidence=0.9999, **promise)
             row = {"mechanism": name, "ε": epsilon, "bound / promise": found.ratio, "half scale flagged": half.flagged}
             if opendp:
                 row["bound / promise, OpenDP"] = private.audit_mechanism(mechanism, n=draws).ratio

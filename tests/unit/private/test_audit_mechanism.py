@@ -172,5 +172,5 @@ def test_bad_arguments_are_named():
         audit_mechanism(lambda value, n: np.zeros(n), (0.0, 1.0), seed=0)
     with pytest.raises(DataError, match="returned an array of shape"):
         audit_mechanism(lambda value, n: np.zeros(3), (0.0, 1.0))
-    with pytest.raises(DataError, match="NaN|not all finite numbers"):
+    with pytest.raises(DataError, match=r"NaN|not all finite numbers"):
         audit_floating_point(lambda value, n: np.full(n, np.nan), (0.0, 1.0), n=10)

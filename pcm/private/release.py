@@ -134,12 +134,15 @@ def read_column(data: Any, what: str) -> tuple[np.ndarray, pd.Index, Any]:
     if hasattr(data, "detach"):
         data = data.detach().cpu().numpy()
     if isinstance(data, np.ma.MaskedArray):
-        data = np.where(np.ma.getmaskarray(data), None, data.data)  # numpy alone would bring back what is masked
+        plain = data.data.astype(object)  # numpy alone would bring back what is masked
+        plain[np.ma.getmaskarray(data)] = None
+        data = plain
     if isinstance(data, pd.Series):
         array = np.asarray(data.astype(object)) if isinstance(data.dtype, pd.CategoricalDtype) else data.to_numpy()
         index, name = data.index, data.name
     elif isinstance(data, list | tuple | np.ndarray | pd.Index | pd.api.extensions.ExtensionArray):
-        texts = np.ndim(data) == 1 and any(isinstance(each, str) for each in data)
+        flat = not isinstance(data, np.ndarray) or data.ndim > 0
+        texts = flat and any(isinstance(each, str) for each in data)
         array = np.asarray(data, dtype=object) if texts else np.asarray(data)
         index, name = pd.RangeIndex(len(array) if array.ndim else 0), None
     else:

@@ -13,6 +13,7 @@ feature "contrib" is on; it is switched on for the building and put back as it w
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -26,6 +27,7 @@ __all__ = ["accounting", "opendp", "repeated"]
 
 _FEATURE = "contrib"
 _TOGETHER = 1_000
+_SWITCH = threading.RLock()
 
 
 @contextmanager
@@ -42,13 +44,14 @@ def opendp() -> Iterator[Any]:
         features = import_module("opendp.mod").GLOBAL_FEATURES
     except ModuleNotFoundError:
         raise MissingExtraError("opendp", "private", "A real release") from None
-    added = _FEATURE not in features
-    features.add(_FEATURE)
-    try:
-        yield prelude
-    finally:
-        if added:
-            features.discard(_FEATURE)
+    with _SWITCH:  # one thread must not switch it off while another builds
+        added = _FEATURE not in features
+        features.add(_FEATURE)
+        try:
+            yield prelude
+        finally:
+            if added:
+                features.discard(_FEATURE)
 
 
 def repeated(measurement: Any, codes: np.ndarray, given: Callable[[int], Any]) -> np.ndarray:

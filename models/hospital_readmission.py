@@ -32,7 +32,7 @@ Appendix A. The coefficients are this package's.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyro
@@ -56,8 +56,8 @@ def tell(report: Report) -> str:
     import pcm
     from pcm.report import Picture
 
-    drawn = pcm.check(pcm.SCM(program), [fair, robust])
-    shown = pcm.check(pcm.SCM(artifact), [fair_artifact, robust], inputs=["A", "E", "X", "Z"])
+    drawn: Any = pcm.check(pcm.SCM(program), [fair, robust])
+    shown: Any = pcm.check(pcm.SCM(artifact), [fair_artifact, robust], inputs=["A", "E", "X", "Z"])
     report.section(
         "Hospital readmission",
         "A predictor of readmission may respond to the attribute `A` along A → X → Y alone (fairness), and to the "

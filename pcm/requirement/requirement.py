@@ -132,7 +132,8 @@ class Requirement:
             raise ArgumentError(f"tolerance={tolerance!r}: a number that is not negative is needed.")
         if role is not None and role not in _ROLES:
             raise ArgumentError(f"role={role!r} is none of {listed(_ROLES)}.")
-        self.variables, self.outcome = names, outcome
+        self.variables: tuple[str, ...] = names
+        self.outcome = outcome
         self.admissible = Admissible.read(admissible, names, outcome or "") if names else Admissible()
         self.references = _references(reference, names)
         self.tolerance, self.role = float(tolerance), role or natural

@@ -25,10 +25,22 @@ if _TYPE_CHECKING:
     from pcm.graph.identify import identify as identify
     from pcm.infer import Posterior as Posterior
     from pcm.io import Interval as Interval
+    from pcm.predict import AnchorRegression as AnchorRegression
+    from pcm.predict import AugmentedLagrangian as AugmentedLagrangian
     from pcm.predict import CausalClassifier as CausalClassifier
     from pcm.predict import CausalRegressor as CausalRegressor
     from pcm.predict import ClassPrediction as ClassPrediction
+    from pcm.predict import Grid as Grid
+    from pcm.predict import InterventionalRisk as InterventionalRisk
+    from pcm.predict import ParentsOnly as ParentsOnly
     from pcm.predict import Prediction as Prediction
+    from pcm.predict import Shifts as Shifts
+    from pcm.predict import Twins as Twins
+    from pcm.predict import Violation as Violation
+    from pcm.predict import augment as augment
+    from pcm.predict import interventional_risk as interventional_risk
+    from pcm.predict import twins as twins
+    from pcm.predict import violation as violation
     from pcm.query import Account as Account
     from pcm.query import Counterfactual as Counterfactual
     from pcm.query import Effect as Effect
@@ -68,6 +80,8 @@ if _TYPE_CHECKING:
 __all__ = [
     "SCM",
     "Account",
+    "AnchorRegression",
+    "AugmentedLagrangian",
     "CausalClassifier",
     "CausalGraph",
     "CausalRegressor",
@@ -76,20 +90,27 @@ __all__ = [
     "Counterfactual",
     "Effect",
     "FitWarning",
+    "Grid",
     "Independence",
     "Interval",
+    "InterventionalRisk",
     "PCMError",
+    "ParentsOnly",
     "PartialVerdict",
     "Posterior",
     "Prediction",
     "Query",
     "Requirement",
+    "Shifts",
     "TrainingRows",
     "Truncated",
+    "Twins",
     "Verdict",
+    "Violation",
     "ate",
     "att",
     "attribute_privacy",
+    "augment",
     "bounds",
     "cate",
     "cde",
@@ -100,6 +121,7 @@ __all__ = [
     "environment_invariance",
     "equalized_odds",
     "identify",
+    "interventional_risk",
     "irrelevant_to",
     "load",
     "nde",
@@ -113,6 +135,8 @@ __all__ = [
     "probability_of_sufficiency",
     "responsive_to",
     "sensitivity",
+    "twins",
+    "violation",
 ]
 
 # Names are imported when they are first asked for: `pcm --help` need not wait for torch.
@@ -121,6 +145,18 @@ _WHERE = {
     "CausalRegressor": "pcm.predict",
     "ClassPrediction": "pcm.predict",
     "Prediction": "pcm.predict",
+    "violation": "pcm.predict",
+    "twins": "pcm.predict",
+    "interventional_risk": "pcm.predict",
+    "augment": "pcm.predict",
+    "Violation": "pcm.predict",
+    "Twins": "pcm.predict",
+    "Shifts": "pcm.predict",
+    "ParentsOnly": "pcm.predict",
+    "InterventionalRisk": "pcm.predict",
+    "Grid": "pcm.predict",
+    "AugmentedLagrangian": "pcm.predict",
+    "AnchorRegression": "pcm.predict",
     "Truncated": "pcm.couplings",
     "FitWarning": "pcm.errors",
     "PCMError": "pcm.errors",

@@ -17,15 +17,20 @@ for each label but the first.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from math import prod
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
+from pcm.errors import DataError, listed
+from pcm.io.frames import read_evidence
 from pcm.program import Site
+from pcm.query.evidence import columns_of
+from pcm.query.model import Model
 
-__all__ = ["column_names", "columns"]
+__all__ = ["column_names", "columns", "rows_of", "variable_of"]
 
 
 def columns(values: Mapping[str, np.ndarray], sites: Mapping[str, Site]) -> np.ndarray:
@@ -35,6 +40,38 @@ def columns(values: Mapping[str, np.ndarray], sites: Mapping[str, Site]) -> np.n
     """
     parts = [_columns(np.asarray(value), sites[name]) for name, value in values.items()]
     return np.concatenate(parts, -1)
+
+
+def rows_of(model: Model, data: pd.DataFrame, names: Collection[str]) -> np.ndarray:
+    """The columns of these variables in a frame, ``(row, column)``.
+
+    Raises
+    ------
+    DataError
+        A variable is not there, or has empty cells.
+    """
+    sites = model.structure.sites
+    there = data[[column for column in data if variable_of(column, sites) in names]]
+    found = read_evidence(there, columns_of(model, names)) if names else None
+    if found is None:
+        return np.zeros((len(data), 0))
+    for what, lacking in (("lack", found.missing), ("have empty cells in", found.holes)):
+        if lacking:
+            raise DataError(f"the data {what} {listed(map(repr, lacking))}, and whole columns are needed here.")
+    values = {name: found.values[name].double() for name in names}
+    return columns({name: value.movedim(0, len(sites[name].inner)).numpy() for name, value in values.items()}, sites)
+
+
+def variable_of(column: Any, sites: Collection[str]) -> Any:
+    """The variable that a frame's column is of: ``labs[0]`` is an element of ``labs``.
+
+    >>> variable_of("labs[0]", ["labs"]), variable_of("other[0]", ["labs"])
+    ('labs', 'other[0]')
+    """
+    if column in sites or not isinstance(column, str):
+        return column
+    stem = column.partition("[")[0]
+    return stem if stem in sites and column.endswith("]") else column
 
 
 def _columns(value: np.ndarray, site: Site) -> np.ndarray:

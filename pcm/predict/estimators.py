@@ -27,7 +27,7 @@ Prediction of Y for 2 rows (sd 1.6... aleatoric, 0.0... epistemic)
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -37,13 +37,13 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from pcm.errors import ArgumentError, DataError, QueryError, UnknownNameError, listed
-from pcm.predict.design import column_names, columns
+from pcm.predict.design import column_names, columns, rows_of, variable_of
 from pcm.predict.families import Family, Fitted, Members, family
 from pcm.predict.matched import fit_matched
 from pcm.predict.prediction import ClassPrediction, Prediction
 from pcm.predict.response import responses
 from pcm.predict.wiring import Wiring
-from pcm.requirement import target_plan
+from pcm.requirement import Requirement, target_plan
 from pcm.requirement.copies import Copies
 
 __all__ = ["CausalClassifier", "CausalRegressor"]
@@ -93,6 +93,7 @@ class _Causal(BaseEstimator):
         self._check_settings()
         if self.scm is None:
             return self._fit_plain(X, y)
+        self._check_outcome()
         self.wiring_: Any = Wiring.of(self.scm.graph, list(self.requirements), self._name)
         frame = self._frame(X, y)
         outcome = self._outcome(frame)
@@ -135,17 +136,13 @@ class _Causal(BaseEstimator):
                 "CausalRegressor and family='linear'. Take target='faithful', or pcm.violation in your own training."
             )
         below = {self._name, *self.scm.graph.successors(self._name)}
-        self.feature_names_ = [name for name in frame.columns if name in self._sites and name not in below]
-        effects = responses(self.scm._model, self.wiring_.plan, units=4_000, seed=self.seed, data=frame)
+        names = dict.fromkeys(self._variable(name) for name in frame.columns)
+        self.feature_names_ = [name for name in names if name in self._sites and name not in below]
+        effects = responses(self.scm._model, self.wiring_.plan, units=4_000, seed=self.seed, data=frame, numeric=True)
         return fit_matched(self._matched_design(frame), outcome, effects, self._matched_design, self.seed)
 
     def _matched_design(self, frame: pd.DataFrame) -> np.ndarray:
-        values = {}
-        for name in self.feature_names_:
-            labels = self._labels.get(name)
-            column = frame[name]
-            values[name] = column.map(list(labels).index).to_numpy() if labels is not None else column.to_numpy()
-        return columns(values, self._sites)
+        return rows_of(self.scm._model, frame, self.feature_names_)
 
     def _fit_plain(self, X: Any, y: Any) -> Any:
         """Without a causal model: every column is an input as it is."""
@@ -235,8 +232,9 @@ class _Causal(BaseEstimator):
             raise QueryError("gaps() needs a causal model: pass scm=.")
         model = self.scm._model
         rows = {}
-        for found in responses(model, self.wiring_.plan, units=units, seed=self.seed + 1, data=self.marginal_):
-            hidden = [name for name in found.low if name in self.hidden]
+        settings: dict[str, Any] = {"units": units, "seed": self.seed + 1, "numeric": self._regression}
+        for found in responses(model, self.wiring_.plan, data=self.marginal_, **settings):
+            hidden = [name for name in found.low if self._variable(name) in self.hidden]
             change = self._mean(found.high.drop(columns=hidden)) - self._mean(found.low.drop(columns=hidden))
             effect, pinned = change.mean(0) / found.step, found.of_target / found.step
             if np.ndim(effect):
@@ -251,7 +249,7 @@ class _Causal(BaseEstimator):
     # -- plumbing ----------------------------------------------------------------------------------------------------
 
     def _copies(self, frame: pd.DataFrame, wiring: Wiring | None = None, **given: Any) -> Copies:
-        settings = {"states": self.states, "copies": self.copies, "noise": False, **given}
+        settings = {"states": self.states, "copies": self.copies, "noise": False, "numeric": self._regression, **given}
         return Copies(
             self.scm._model,
             frame,
@@ -288,6 +286,9 @@ class _Causal(BaseEstimator):
                 raise ArgumentError(f"{name}={value!r}: a positive whole number is needed.")
         if self.scm is not None and not hasattr(self.scm, "_model"):
             raise ArgumentError(f"scm={self.scm!r} is no pcm.SCM.")
+        given = self.requirements
+        if isinstance(given, Requirement | Mapping | str) or not isinstance(given, Collection):
+            raise ArgumentError(f"requirements={given!r}: a list of requirements, empty for none.")
         for name in self.hidden:
             if self.scm is None or name not in self._sites:
                 raise UnknownNameError(name, known=[] if self.scm is None else list(self._sites))
@@ -299,21 +300,39 @@ class _Causal(BaseEstimator):
         if y is not None:
             if self._name in X:
                 raise DataError(f"the outcome '{self._name}' is both a column of X and y; give it once.")
+            if len(y) != len(X):
+                raise DataError(f"y has {len(y)} values for the {len(X)} rows of X.")
             X = X.assign(**{self._name: np.asarray(y)})
         if self._name not in X:
             raise DataError(f"the data lack the outcome '{self._name}'; they have {listed(X.columns)}.")
         self._check_inputs(X)
-        return X.drop(columns=[name for name in X if name in self.hidden or name not in self._sites])
+        return X.drop(columns=[name for name in X if self._variable(name) in self.hidden or not self._known(name)])
 
     def _inputs(self, X: Any) -> pd.DataFrame:
         if not isinstance(X, pd.DataFrame):
             raise DataError(f"with a causal model X is a DataFrame, a column a variable; found {type(X).__name__}.")
         self._check_inputs(X)
-        return X.drop(columns=[name for name in X if name in (*self.hidden, self._name) or name not in self._sites])
+        unread = (*self.hidden, self._name)
+        return X.drop(columns=[name for name in X if self._variable(name) in unread or not self._known(name)])
+
+    def _variable(self, column: Any) -> Any:
+        return variable_of(column, self._sites)
+
+    def _known(self, column: Any) -> bool:
+        return self._variable(column) in self._sites
 
     def _check_inputs(self, X: pd.DataFrame) -> None:
         computed = [name for name, site in self._sites.items() if site.kind == "deterministic"]
-        self.wiring_.check_columns(list(X.columns), self.hidden, computed)
+        self.wiring_.check_columns([self._variable(name) for name in X.columns], self.hidden, computed)
+
+    def _check_outcome(self) -> None:
+        site = self._sites[self._name]
+        if not site.scalar or site.inner:
+            raise ArgumentError(
+                f"'{self._name}' has several values a unit; a predictor's outcome is one number or label."
+            )
+        if self._regression and site.cardinality is not None and site.cardinality > 2 and not site.ordered:
+            raise ArgumentError(f"'{self._name}' is a category without an order: take CausalClassifier.")
 
     def _outcome(self, frame: pd.DataFrame) -> np.ndarray:
         """The outcome's column as numbers, or codes."""

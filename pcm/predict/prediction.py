@@ -36,8 +36,8 @@ class Prediction:
     ----------
     mean : array ``(state, copy, row)``
         Expected outcome in each state of knowledge, for each copy of the row's inputs.
-    noise : array ``(state or 1, atom)``
-        Equally likely departures of the outcome from it.
+    noise : array ``(state or 1, atom)`` or ``(state, copy, row)``
+        Equally likely departures of the outcome from it; or one draw of each copy's own.
     index : pandas.Index, optional
         Names of the rows.
     name : str, optional
@@ -63,7 +63,7 @@ class Prediction:
     @cached_property
     def mean(self) -> Array:
         """Expected outcome, ``[row]``."""
-        return self._mean.mean((0, 1)) + self._noise.mean()
+        return self._mean.mean((0, 1)) + (0.0 if self._paired else self._noise.mean())
 
     @cached_property
     def epistemic(self) -> Array:
@@ -73,7 +73,13 @@ class Prediction:
     @cached_property
     def aleatoric(self) -> Array:
         """Variance that stays when everything is known, ``[row]``, in the outcome's unit squared."""
-        return self._mean.var(1).mean(0) + self._noise.var(1).mean()
+        noise = self._noise.var((0, 1)) if self._paired else self._noise.var(1).mean()
+        return self._mean.var(1).mean(0) + noise
+
+    @property
+    def _paired(self) -> bool:
+        """Whether each copy has a departure of its own, whose mean is 0."""
+        return self._noise.ndim == 3
 
     @property
     def variance(self) -> Array:
@@ -89,8 +95,10 @@ class Prediction:
         """Draws of the outcome, ``[draw, row]``: every state, copy and part of the noise as often as any other."""
         rng = np.random.default_rng(self._seed)
         states, copies, _ = self._mean.shape
-        atoms = self._noise.shape[1]
         state, copy = np.divmod(_evenly(count, states * copies, rng), copies)
+        if self._paired:
+            return self._mean[state, copy] + self._noise[state, copy]
+        atoms = self._noise.shape[1]
         noise = np.sort(self._noise, 1)[state if len(self._noise) > 1 else 0, _evenly(count, atoms, rng)]
         return self._mean[state, copy] + noise[:, None]
 

@@ -26,9 +26,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pcm.query.counterfactual import counterfactual
+from pcm.errors import QueryError
+from pcm.predict.moved import fresh_units, known, moved
 from pcm.query.model import Model
-from pcm.query.sampling import sample
 from pcm.requirement import TargetPlan
 from pcm.requirement.copies import Copies
 
@@ -61,7 +61,14 @@ class Response:
 
 
 def responses(
-    model: Model, plan: TargetPlan, *, units: int, seed: int, copies: int = 16, data: pd.DataFrame | None = None
+    model: Model,
+    plan: TargetPlan,
+    *,
+    units: int,
+    seed: int,
+    copies: int = 16,
+    data: pd.DataFrame | None = None,
+    numeric: bool = False,
 ) -> list[Response]:
     """The target's response to each of its sources, under the posterior's mean parameters.
 
@@ -69,39 +76,36 @@ def responses(
     ----------
     units : int
         Fresh units; with covariates the rows of ``data`` are used.
+    numeric : bool
+        Whether a finite outcome is a number.
+
+    Raises
+    ------
+    QueryError
+        A source that is a vector.
     """
-    if model.free:
-        model = model.fix({name: value.mean(0) for name, value in model.parameters(1_000, seed, prior=False).items()})
-    covariates = list(model.structure.covariates)
-    rows = None if not covariates or data is None else data[covariates].reset_index(drop=True)
-    fresh = sample(model, units if rows is None else None, rows, seed)
+    model = known(model, seed)
+    covariates = bool(model.structure.covariates)
+    fresh = fresh_units(model, units, data, seed)
     made = []
     for source in plan.sources:
         levels = _levels(model, fresh, source)
         worlds = {"low": {source: levels[0]}, "high": {source: levels[1]}}
-        cf = counterfactual(model, fresh, worlds=worlds, draws=1, seed=seed)
-        frames, means = {}, {}
+        frames, means = moved(model, fresh, worlds, seed=seed), {}
         for world in worlds:
-            frames[world] = _frame(model, cf, world, fresh)
             marginal = fresh if covariates else None
-            run = Copies(model, frames[world], plan, states=1, copies=copies, seed=seed, marginal=marginal, noise=False)
+            settings: dict[str, Any] = {"states": 1, "copies": copies, "seed": seed, "noise": False, "numeric": numeric}
+            run = Copies(model, frames[world], plan, marginal=marginal, **settings)
             means[world] = run.all().mean.mean((0, 1, 2))
         step = float(levels[1] - levels[0]) if not isinstance(levels[0], str) else 1.0
         made.append(Response(source, levels, step, frames["low"], frames["high"], means["high"] - means["low"]))
     return made
 
 
-def _frame(model: Model, cf: Any, world: str, fresh: pd.DataFrame) -> pd.DataFrame:
-    """The units of one world as a frame like the observed one."""
-    from pcm.query.evidence import frame_of
-
-    run = cf._run
-    values = {name: run.drawn(world, name)[0] for name in model.structure.sites}
-    return frame_of(model, values, fresh.index)
-
-
 def _levels(model: Model, fresh: pd.DataFrame, source: str) -> tuple[Any, Any]:
     site, labels = model.structure.sites[source], model.categories.get(source)
+    if not site.scalar or site.inner:
+        raise QueryError(f"'{source}' has several values a unit, so there is no one response to it: ask about one.")
     if labels is not None:
         return labels[0], labels[-1]
     if site.cardinality is not None:

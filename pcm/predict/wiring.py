@@ -21,7 +21,7 @@ import networkx as nx
 from pcm.errors import ArgumentError, DataError, UnknownNameError, listed
 from pcm.requirement import Copy, Requirement, TargetPlan, target_plan
 
-__all__ = ["Wiring"]
+__all__ = ["Wiring", "outcome_of", "target_of"]
 
 
 @dataclass(frozen=True)
@@ -104,3 +104,28 @@ class Wiring:
         return f"as it would be, had it seen {' and '.join(f'{s}’s' for s in sorted(copy.referred))} reference".replace(
             "’", "'"
         )
+
+
+def outcome_of(requirements: Sequence[Any]) -> str:
+    """The one outcome of some requirements.
+
+    Raises
+    ------
+    ArgumentError
+        None of them has paths, or they are about several outcomes.
+    """
+    if isinstance(requirements, Requirement):
+        raise ArgumentError("requirements= is a list, of one requirement too.")
+    outcomes = list(dict.fromkeys(r.outcome for r in requirements if isinstance(r, Requirement) and r.outcome))
+    if len(outcomes) != 1:
+        found = listed(outcomes) if outcomes else "none"
+        raise ArgumentError(f"requirements on one outcome are needed; theirs: {found}.")
+    return outcomes[0]
+
+
+def target_of(scm: Any, requirements: Sequence[Any]) -> TargetPlan:
+    """The target of some requirements on a model; see :meth:`Wiring.of` for what is refused."""
+    outcome = outcome_of(requirements)
+    if not hasattr(scm, "_model"):
+        raise ArgumentError(f"scm={scm!r} is no pcm.SCM.")
+    return Wiring.of(scm.graph, list(requirements), outcome).plan

@@ -59,11 +59,14 @@ class CopyDraws:
         Expected target given what it reads, under the model's own mechanism; of a finite outcome, probabilities.
     departure : array ``(state, copy, row)`` or None
         A draw of the target less that mean; None for a finite outcome.
+    own : array ``(state, copy, row)`` or None
+        The target with each row's own noise of the outcome; None where the outcome was not read.
     """
 
     inputs: dict[str, np.ndarray]
     mean: np.ndarray
     departure: np.ndarray | None
+    own: np.ndarray | None = None
 
 
 class Copies(Runs):
@@ -83,9 +86,12 @@ class Copies(Runs):
     marginal : DataFrame, optional
         Where a covariate that is a source takes its reference from.
     noise : bool
-        Whether draws of the target are wanted; without them a row that is settled has one copy.
+        Whether draws of the target are wanted (and with ``outcome_seen`` the target of each row's own noise); without
+        them a row that is settled has one copy.
     reference : dict of source to tensor ``(state * copy, row)``, optional
         What the inadmissible edges are fed, row by row, instead of the requirements' own references.
+    numeric : bool
+        Whether a finite outcome is a number: its mean is then the expected code, not its probabilities.
     """
 
     def __init__(
@@ -101,9 +107,11 @@ class Copies(Runs):
         marginal: pd.DataFrame | None = None,
         noise: bool = True,
         reference: Mapping[str, Tensor] | None = None,
+        numeric: bool = False,
     ) -> None:
         _check_interventions(model)
-        self.noise, self._by_row = noise, reference is not None
+        self.noise, self.outcome_seen, self.numeric = noise, outcome_seen, numeric
+        self._by_row = reference is not None
         self.plan, self.predicted = plan, model.structure.sites[plan.outcome]
         if not outcome_seen:
             below = [plan.outcome, *descendants(model.structure.graph, plan.outcome)]
@@ -136,7 +144,8 @@ class Copies(Runs):
     @property
     def needed(self) -> frozenset[str]:
         """Sites whose factual distribution some copy is transported from."""
-        return frozenset(copy.node for copy in self.plan.replayed if copy.node != self.plan.outcome)
+        own = {self.plan.outcome} if self._own else set()
+        return frozenset(own.union(copy.node for copy in self.plan.replayed if copy.node != self.plan.outcome))
 
     def all(self) -> CopyDraws:
         """Every state and every copy of a row."""
@@ -144,7 +153,8 @@ class Copies(Runs):
         # the same lanes whether or not anything is uncertain: references differ within a state
         states = self.sampled if self.sampled.count == count else Lanes(count, self.parameters)
         drawn = {copy.node for copy in self.plan.replayed if self._spread(copy.node)} - {self.plan.outcome}
-        names = [*drawn, self.plan.outcome] if self.noise and self.predicted.kind == "variable" else [*drawn]
+        drawn_outcome = self.predicted.kind == "variable" and (self.noise or self._own)
+        names = [*drawn, self.plan.outcome] if drawn_outcome else [*drawn]
 
         def inputs(part: slice) -> dict[str, Any]:
             noise = world_noise(self._plain, self.seed, self.rows, range(part.start, part.stop), names)
@@ -169,7 +179,12 @@ class Copies(Runs):
             {parent: shaped[f"input {parent}"].numpy() for parent in self.plan.inputs},
             shaped["mean"].numpy(),
             shaped["departure"].numpy() if "departure" in shaped else None,
+            shaped["own"].numpy() if "own" in shaped else None,
         )
+
+    @property
+    def _own(self) -> bool:
+        return self.noise and self.outcome_seen
 
     def _spread(self, name: str) -> bool:
         """Whether the variable's value leaves its noise open."""
@@ -205,6 +220,8 @@ class Copies(Runs):
         out = {f"input {parent}": read(parent, feed).to(self.program.dtype) for parent, feed in target.feeds.items()}
         seen = self._cut(target.node) | {parent: read(parent, feed) for parent, feed in target.changed.items()}
         fn = run.seen_by(target.node, seen)
+        if self._own:
+            out["own"] = self._replayed(target.node, fn, past, lane["noise"]).to(self.program.dtype)
         return {**out, **self._law(fn, lane["noise"])}
 
     def _cut(self, child: str) -> dict[str, Tensor]:
@@ -233,8 +250,11 @@ class Copies(Runs):
         if self.predicted.cardinality is not None:
             codes = torch.arange(self.predicted.cardinality, dtype=self.program.dtype)
             chances = [bare.log_prob(code.to(self.predicted.dtype)).exp().expand(shape) for code in codes]
-            return {"mean": torch.stack(chances, -1)}
-        mean = bare.mean.to(self.program.dtype).expand(shape)
+            if not self.numeric:
+                return {"mean": torch.stack(chances, -1)}
+            mean = torch.stack(chances, -1) @ codes
+        else:
+            mean = bare.mean.to(self.program.dtype).expand(shape)
         if not self.noise:
             return {"mean": mean}
         drawn = coupling.push(bare, coupling.fresh(bare, noise[self.plan.outcome])).to(self.program.dtype).expand(shape)

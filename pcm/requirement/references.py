@@ -32,7 +32,7 @@ from pcm.requirement.requirement import Requirement
 from pcm.requirement.target import TargetPlan
 from pcm.worlds import Constant, WorldPlan, forward, over_lanes, world_noise
 
-__all__ = ["reference_laws", "reference_points", "reference_samples", "references"]
+__all__ = ["marginals", "reference_laws", "reference_points", "reference_samples", "references"]
 
 #: Fresh units a state from which a source's marginal is read, and points of a reference that is a distribution.
 _MARGINAL = 4_096
@@ -84,7 +84,7 @@ def references(
     rng = np.random.default_rng(seed)
     made: dict[str, Tensor] = {}
     independent = [name for name in plan.referred if given[name] is None]
-    drawn = _marginals(model, parameters, independent, states, seed, marginal) if independent else {}
+    drawn = marginals(model, parameters, independent, states, seed, marginal) if independent else {}
     for name in plan.referred:
         site, law = model.structure.sites[name], given[name]
         if law is None:
@@ -133,6 +133,46 @@ def reference_points(
     return points, weights
 
 
+def marginals(
+    model: Model,
+    parameters: Mapping[str, Tensor],
+    names: list[str],
+    states: int,
+    seed: int,
+    marginal: pd.DataFrame | None = None,
+) -> dict[str, Tensor]:
+    """Draws of the sources from the model under each state, ``(state, draw, *event)``; covariates from rows."""
+    sites, found = model.structure.sites, {}
+    covariates: dict[str, Tensor] = {}
+    units = _MARGINAL
+    if model.structure.covariates:
+        lacking = [name for name in model.structure.covariates if marginal is None or name not in marginal]
+        if lacking:
+            raise DataError(f"the reference of a source needs rows with the covariates {listed(lacking)}.")
+        assert marginal is not None
+        covariates = {n: v for n, v in read_units(model, marginal).values.items() if n in model.structure.covariates}
+        units = len(marginal)
+        found = {n: covariates[n].expand(states, *covariates[n].shape) for n in names if n in covariates}
+    wanted = [name for name in names if name not in found]
+    if not wanted:
+        return found
+    plan, rows = WorldPlan(model.structure, model.interventions), row_ids(pd.RangeIndex(units))
+
+    def one(lane: dict[str, Any]) -> dict[str, Tensor]:
+        made = forward(model.program, plan, lane["parameters"], lane["noise"], units, covariates)
+        return {name: made.values[name] for name in wanted}
+
+    def inputs(part: slice) -> dict[str, Any]:
+        # seeded apart from the units: a reference is independent of every unit's own noise
+        noise = world_noise(plan, seed ^ 0x5EED, rows, range(part.start, part.stop))
+        return {"parameters": {name: value[part] for name, value in parameters.items()}, "noise": noise}
+
+    with model.program.sealed():
+        out, _ = over_lanes(one, inputs, states, size=units)
+    inner = {name: len(sites[name].inner) for name in wanted}
+    return {**found, **{name: value.movedim(1 + inner[name], 1) for name, value in out.items()}}
+
+
 # -- private ---------------------------------------------------------------------------------------------------------
 
 
@@ -175,43 +215,3 @@ def _quantiles(values: Tensor, copies: int, rng: np.random.Generator) -> Tensor:
     place = np.minimum((level * size).astype(np.int64), size - 1)
     place = torch.from_numpy(np.take_along_axis(place, rng.permuted(np.broadcast_to(each, place.shape), axis=1), 1))
     return values[torch.arange(states)[:, None], place]
-
-
-def _marginals(
-    model: Model,
-    parameters: Mapping[str, Tensor],
-    names: list[str],
-    states: int,
-    seed: int,
-    marginal: pd.DataFrame | None,
-) -> dict[str, Tensor]:
-    """Draws of the sources from the model under each state, ``(state, draw, *event)``; covariates from rows."""
-    sites, found = model.structure.sites, {}
-    covariates: dict[str, Tensor] = {}
-    units = _MARGINAL
-    if model.structure.covariates:
-        lacking = [name for name in model.structure.covariates if marginal is None or name not in marginal]
-        if lacking:
-            raise DataError(f"the reference of a source needs rows with the covariates {listed(lacking)}.")
-        assert marginal is not None
-        covariates = {n: v for n, v in read_units(model, marginal).values.items() if n in model.structure.covariates}
-        units = len(marginal)
-        found = {n: covariates[n].expand(states, *covariates[n].shape) for n in names if n in covariates}
-    wanted = [name for name in names if name not in found]
-    if not wanted:
-        return found
-    plan, rows = WorldPlan(model.structure, model.interventions), row_ids(pd.RangeIndex(units))
-
-    def one(lane: dict[str, Any]) -> dict[str, Tensor]:
-        made = forward(model.program, plan, lane["parameters"], lane["noise"], units, covariates)
-        return {name: made.values[name] for name in wanted}
-
-    def inputs(part: slice) -> dict[str, Any]:
-        # seeded apart from the units: a reference is independent of every unit's own noise
-        noise = world_noise(plan, seed ^ 0x5EED, rows, range(part.start, part.stop))
-        return {"parameters": {name: value[part] for name, value in parameters.items()}, "noise": noise}
-
-    with model.program.sealed():
-        out, _ = over_lanes(one, inputs, states, size=units)
-    inner = {name: len(sites[name].inner) for name in wanted}
-    return {**found, **{name: value.movedim(1 + inner[name], 1) for name, value in out.items()}}

@@ -14,6 +14,7 @@ from sklearn.base import clone
 from sklearn.utils.estimator_checks import check_estimator
 
 import pcm
+from pcm.errors import PCMError
 from pcm.predict.families import GaussianProcess, Network, Trees
 
 QUICK: dict[str, Any] = {
@@ -94,3 +95,94 @@ def test_y_may_be_given_apart() -> None:
     one = pcm.CausalClassifier(scm, "Y").fit(data)
     two = pcm.CausalClassifier(scm, "Y").fit(data.drop(columns="Y"), data["Y"])
     assert np.array_equal(one.predict_proba(data), two.predict_proba(data.drop(columns="Y")))
+
+
+def vectors(n: int) -> None:
+    """A -> V (two numbers) -> Y, A -> M (three numbers on a plate of their own) -> Y, A -> Y."""
+    with pyro.plate("units", n, dim=-1):
+        a = pyro.sample("A", dist.Bernoulli(0.5))
+        v = pyro.sample("V", dist.MultivariateNormal(torch.stack([a, -a], -1), torch.eye(2)))
+        with pyro.plate("k", 3, dim=-2):
+            m = pyro.sample("M", dist.Normal(a, 1.0))
+        pyro.sample("Y", dist.Normal(v[..., 0] + m.sum(-2) + a, 1.0))
+
+
+@pytest.mark.parametrize("target", ["faithful", "observational", "matched"])
+def test_vectors_and_inner_plates_are_read_by_their_columns(target: str) -> None:
+    scm = pcm.SCM(vectors)
+    data = scm.sample(2_000, seed=0)
+    kept = pcm.Requirement("A", outcome="Y", admissible=["A -> V -> Y"])
+    model = pcm.CausalRegressor(scm, "Y", requirements=[kept], target=target, states=4, copies=4).fit(data)
+    found = model.gaps(units=2_000).loc["A"]
+    assert found["pinned"] == pytest.approx(1.0, abs=1e-9)
+    if target != "observational":
+        assert found["effect"] == pytest.approx(1.0, abs=0.2 if target == "faithful" else 1e-9)
+    assert pcm.twins(model, scm, data[:50], "A").settled
+    violation = pcm.Violation(scm, [kept], inputs=["A", "V", "M"], units=200)
+    assert violation.columns == ["A", "V[0]", "V[1]", "M[0]", "M[1]", "M[2]"]
+    assert violation(lambda x: x[:, 1]) < 1e-20
+    augmented = pcm.augment(scm, data[:20], [kept])
+    assert np.allclose((augmented["M[1]"] - augmented["A"]).groupby(level=0).std(), 0.0)
+
+
+def counts() -> None:
+    a = pyro.sample("A", dist.Bernoulli(0.5))
+    m = pyro.sample("M", dist.Poisson(torch.exp(0.5 * a)))
+    pyro.sample("Y", dist.Poisson(torch.exp(0.2 * m + 0.3 * a)))
+
+
+def test_the_mechanisms_own_law_of_counts() -> None:
+    scm = pcm.SCM(counts)
+    data = scm.sample(500, seed=0)
+    model = pcm.CausalRegressor(scm, "Y", family="mechanism", states=16, copies=64).fit(data)
+    found = model.predict_distribution(data)
+    rate = np.exp(0.2 * data["M"] + 0.3 * data["A"]).to_numpy()
+    assert found.mean == pytest.approx(rate, abs=1e-9)
+    assert np.median(found.aleatoric / rate) == pytest.approx(1.0, abs=0.05)
+    low, high = found.interval(0.9).T
+    assert low.shape == (500,) and (low >= 0).all()
+    assert ((low <= data["Y"]) & (data["Y"] <= high)).mean() > 0.9
+
+
+def test_ordered_classes_are_numbers_to_a_regressor() -> None:
+    def grade() -> None:
+        a = pyro.sample("A", dist.Bernoulli(0.5))
+        pyro.sample("Y", dist.OrderedLogistic(1.0 * a, torch.tensor([-1.0, 0.0, 1.0])))
+
+    scm = pcm.SCM(grade)
+    data = scm.sample(500, seed=0)
+    model = pcm.CausalRegressor(scm, "Y", family="mechanism").fit(data)
+    cuts = 1 / (1 + np.exp(-(data["A"].to_numpy()[:, None] - np.array([-1.0, 0.0, 1.0]))))
+    assert model.predict(data) == pytest.approx(cuts.sum(1), abs=1e-9)
+    pinned = pcm.CausalRegressor(scm, "Y", requirements=[pcm.Requirement("A", outcome="Y", admissible="all")])
+    assert pinned.fit(data).gaps().loc["A", "pinned"] == pytest.approx(cuts.sum(1).max() - cuts.sum(1).min())
+    with pytest.raises(PCMError, match="without an order"):
+        pcm.CausalRegressor(pcm.SCM(admission), "D").fit(pcm.SCM(admission).sample(50, seed=0))
+
+
+def test_the_target_follows_a_discrete_mediator() -> None:
+    """All through M: pinned is E[T | do(A = 1)] - E[T | do(A = 0)]. With noise drawn and pulled back by the same
+    random numbers M would never move."""
+
+    def ward() -> None:
+        a = pyro.sample("A", dist.Bernoulli(0.5))
+        m = pyro.sample("M", dist.Bernoulli(logits=2.0 * a - 1.0))
+        pyro.sample("Y", dist.Normal(3.0 * m + a, 1.0))
+
+    scm = pcm.SCM(ward)
+    kept = pcm.Requirement("A", outcome="Y", admissible=["A -> M -> Y"])
+    found = pcm.CausalRegressor(scm, "Y", requirements=[kept]).fit(scm.sample(2_000, seed=0)).gaps(units=20_000)
+    share = 1 / (1 + np.exp(-1)) - 1 / (1 + np.exp(1))
+    assert found.loc["A", "pinned"] == pytest.approx(3.0 * share, abs=0.05)
+    assert abs(found.loc["A", "gap"]) < 0.15
+
+
+def test_lists_and_lengths_are_asked_for() -> None:
+    scm = pcm.SCM(admission)
+    data = scm.sample(50, seed=0)
+    one = pcm.Requirement("A", outcome="Y")
+    for given in (one, None, {"fair": one}):
+        with pytest.raises(PCMError, match="a list of requirements"):
+            pcm.CausalClassifier(scm, "Y", requirements=given).fit(data)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(PCMError, match="20 values for the 50 rows"):
+        pcm.CausalClassifier(scm, "Y").fit(data.drop(columns="Y"), data["Y"][:20])

@@ -1,0 +1,167 @@
+r"""What a predictor on admissible inputs has to be compared with: anchor regression, and the parents alone.
+
+Anchor regression is least squares on ``W y`` and ``W X`` with ``W = I + (√γ - 1) Π_A``, ``Π_A`` the projection on the
+anchors. In a linear model its objective is the risk under the worst shift of strength ``γ`` along which the anchors
+act: γ = 1 is least squares, γ → ∞ leaves residuals that the anchors do not predict (instrumental variables).
+
+>>> import numpy as np, pandas as pd
+>>> rng = np.random.default_rng(0)
+>>> a, u = rng.normal(size=(2, 50_000))
+>>> rows = pd.DataFrame({"a": a, "x": a + u, "y": 2 * (a + u) - 3 * u + rng.normal(size=50_000)})
+>>> [AnchorRegression("y", anchors=["a"], gamma=g, inputs=["x"]).fit(rows).coef_.round(1).tolist() for g in (1, 1e6)]
+[[0.5], [2.0]]
+
+References
+----------
+Rothenhäusler, Meinshausen, Bühlmann & Peters, "Anchor regression: heterogeneous data meet causality", JRSS B 2021.
+Christiansen, Pfister, Jakobsen, Gnecco & Peters, "A causal framework for distribution generalization", 2006.07433.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator, RegressorMixin, clone
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.utils.validation import check_is_fitted
+
+from pcm.errors import ArgumentError, DataError, listed
+from pcm.predict.design import rows_of, variable_of
+
+__all__ = ["AnchorRegression", "ParentsOnly"]
+
+
+class AnchorRegression(RegressorMixin, BaseEstimator):
+    """Least squares that shifts along the anchors, of a strength up to ``gamma``, cannot hurt.
+
+    Parameters
+    ----------
+    outcome : str
+    anchors : sequence of str
+        Columns that stand for where the data are from; needed to fit, not to predict.
+    gamma : float
+        Strength of the worst shift, as a multiple of the anchors' own variance.
+    inputs : sequence of str, optional
+        What is predicted from; by default every other column.
+
+    Attributes
+    ----------
+    coef_ : array ``(input,)``
+    intercept_ : float
+
+    Examples
+    --------
+    >>> import pandas as pd, pcm
+    >>> rows = pd.DataFrame({"e": [0.0, 1.0, 0.0, 1.0], "x": [0.0, 1.0, 2.0, 3.0], "y": [0.0, 2.0, 4.0, 6.0]})
+    >>> pcm.AnchorRegression("y", anchors=["e"], gamma=5.0).fit(rows).predict(rows).round(9).tolist()
+    [0.0, 2.0, 4.0, 6.0]
+    """
+
+    def __init__(
+        self, outcome: str, *, anchors: Sequence[str] = (), gamma: float = 2.0, inputs: Sequence[str] | None = None
+    ) -> None:
+        self.outcome, self.anchors, self.gamma, self.inputs = outcome, anchors, gamma, inputs
+
+    def fit(self, X: pd.DataFrame, y: Any = None) -> AnchorRegression:
+        """Fit to rows that have inputs, anchors, and the outcome unless ``y`` is given."""
+        if not self.gamma >= 0:
+            raise ArgumentError(f"gamma={self.gamma!r}: a number that is not negative is needed.")
+        rows = X if y is None else X.assign(**{self.outcome: np.asarray(y)})
+        rest = [name for name in rows if name not in (self.outcome, *self.anchors)]
+        self.inputs_ = list(self.inputs) if self.inputs is not None else rest
+        _need(rows, [self.outcome, *self.anchors, *self.inputs_])
+        x, target, anchors = (
+            rows[names].to_numpy(dtype=np.float64) for names in (self.inputs_, [self.outcome], list(self.anchors))
+        )
+        centre, middle = x.mean(0), target.mean(0)
+        basis = np.linalg.qr(anchors - anchors.mean(0))[0]
+
+        def moved(values: np.ndarray) -> np.ndarray:
+            return values + (np.sqrt(self.gamma) - 1) * basis @ (basis.T @ values)
+
+        found = LinearRegression(fit_intercept=False).fit(moved(x - centre), moved(target - middle)[:, 0])
+        self.coef_, self.intercept_ = found.coef_, float(middle[0] - centre @ found.coef_)
+        return self
+
+    def predict(self, X: pd.DataFrame) -> np.ndarray:
+        """Predictions ``(row,)``."""
+        check_is_fitted(self, "coef_")
+        _need(X, self.inputs_)
+        return X[self.inputs_].to_numpy(dtype=np.float64) @ self.coef_ + self.intercept_
+
+
+class ParentsOnly(BaseEstimator):
+    """A regression on the outcome's parents in the graph, and on nothing else.
+
+    It is minimax where interventions on the rest are of any strength, and the parents are all seen.
+
+    Parameters
+    ----------
+    scm : SCM
+    outcome : str
+    estimator : estimator, optional
+        By default least squares, and logistic regression of a finite outcome.
+    hidden : sequence of str
+        Parents that are not in the data.
+
+    Examples
+    --------
+    >>> import pyro, pyro.distributions as dist, pcm
+    >>> def program():
+    ...     x = pyro.sample("x", dist.Normal(0.0, 1.0))
+    ...     y = pyro.sample("y", dist.Normal(2.0 * x, 0.1))
+    ...     pyro.sample("z", dist.Normal(y, 0.1))
+    >>> scm = pcm.SCM(program)
+    >>> pcm.ParentsOnly(scm, "y").fit(scm.sample(5_000, seed=0)).estimator_.coef_.round(1).tolist()
+    [2.0]
+    """
+
+    def __init__(self, scm: Any, outcome: str, *, estimator: Any = None, hidden: Sequence[str] = ()) -> None:
+        self.scm, self.outcome, self.estimator, self.hidden = scm, outcome, estimator, hidden
+
+    def fit(self, X: pd.DataFrame, y: Any = None) -> ParentsOnly:
+        """Fit to rows that have the parents, and the outcome unless ``y`` is given."""
+        sites = self.scm._model.structure.sites
+        self.parents_ = [name for name in self.scm.graph.pred[self.outcome] if name not in self.hidden]
+        finite = sites[self.outcome].cardinality is not None
+        default = LogisticRegression(max_iter=1_000) if finite else LinearRegression()
+        rows = X if y is None else X.assign(**{self.outcome: np.asarray(y)})
+        there = [variable_of(name, sites) for name in rows]
+        _need(rows.set_axis(there, axis=1), [self.outcome, *self.parents_])
+        target = rows[self.outcome].to_numpy()
+        self.estimator_: Any = clone(self.estimator if self.estimator is not None else default)
+        self.estimator_.fit(self._design(rows), target)
+        if finite:
+            self.classes_ = self.estimator_.classes_
+        return self
+
+    def predict(self, X: pd.DataFrame) -> np.ndarray:
+        """Predictions ``(row,)``; of a finite outcome its classes."""
+        check_is_fitted(self, "estimator_")
+        return self.estimator_.predict(self._design(X))
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "estimator_")
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "predict_proba" and "classes_" in self.__dict__:
+            return self._predict_proba
+        raise AttributeError(f"'{type(self).__name__}' has no attribute '{name}'")
+
+    def _predict_proba(self, X: pd.DataFrame) -> np.ndarray:
+        return self.estimator_.predict_proba(self._design(X))
+
+    def _design(self, rows: pd.DataFrame) -> np.ndarray:
+        return rows_of(self.scm._model, rows, self.parents_) if self.parents_ else np.zeros((len(rows), 1))
+
+
+# -- private ---------------------------------------------------------------------------------------------------------
+
+
+def _need(rows: pd.DataFrame, names: Sequence[str]) -> None:
+    lacking = [name for name in names if name not in rows]
+    if lacking:
+        raise DataError(f"the data lack {listed(map(repr, lacking))}; they have {listed(rows.columns)}.")

@@ -194,7 +194,7 @@ class Requirement:
                 raise GraphError(
                     f"no path from {listed(self.variables)} to {self.outcome} is made of the admissible edges "
                     f"{listed(f'{a} → {b}' for a, b in self.admissible.edges)} alone; list every edge of it, write the "
-                    f"path ('{self.variables[0]} -> ... -> {self.outcome}'), or admissible='none'.",
+                    f"path ('{listed(self.variables[:1])} -> ... -> {self.outcome}'), or admissible='none'.",
                     edges=self.admissible.edges,
                 )
 

@@ -22,7 +22,7 @@ from pcm.infer.latent.enumeration import MAX_CONFIGURATIONS
 from pcm.infer.latent.links import Links
 from pcm.io import row_ids
 from pcm.query.evidence import check_cells
-from pcm.worlds import world_noise
+from pcm.worlds import noise_given
 
 if TYPE_CHECKING:
     from pcm.query.runs import Runs
@@ -161,4 +161,4 @@ def barren_noise(run: Runs) -> Callable[[range], dict[str, Tensor]] | None:
     names = [name for name, mask in run.latent.space.barren.items() if bool(mask.any())]
     if not names:
         return None
-    return lambda draws: world_noise(run.base, run.seed, run.rows, draws, names)
+    return lambda draws: noise_given(run.base, run.seed, run.rows, draws, names)

@@ -35,7 +35,7 @@ from pcm.query.missing import barren_noise, infer_missing
 from pcm.query.model import Model
 from pcm.query.nodes import node_lanes
 from pcm.query.points import points
-from pcm.worlds import Factual, Replayed, Stochastic, Target, WorldPlan, align, factual, over_lanes, replay, world_noise
+from pcm.worlds import Factual, Replayed, Stochastic, Target, WorldPlan, align, factual, noise_given, over_lanes, replay
 
 __all__ = ["Runs"]
 
@@ -335,7 +335,7 @@ class Runs:
 
             def inputs(part: slice) -> dict[str, Any]:
                 noise = (
-                    world_noise(plan, self.seed, self.rows, range(part.start, part.stop), sources)
+                    noise_given(plan, self.seed, self.rows, range(part.start, part.stop), sources)
                     if plan is not None and sources
                     else {}
                 )

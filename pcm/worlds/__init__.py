@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from pcm.worlds.forward import forward as forward
+from pcm.worlds.forward import noise_given as noise_given
 from pcm.worlds.forward import noise_shape as noise_shape
 from pcm.worlds.forward import world_noise as world_noise
 from pcm.worlds.intervention import Baseline as Baseline
@@ -48,6 +49,7 @@ __all__ = [
     "choose_seed",
     "factual",
     "forward",
+    "noise_given",
     "noise_shape",
     "over_lanes",
     "read_interventions",

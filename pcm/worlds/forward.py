@@ -93,6 +93,16 @@ def world_noise(
     return {key: uniforms(seed, site, rows, draws, *shape) for key, (site, shape) in wanted.items()}
 
 
+def noise_given(
+    plan: WorldPlan, seed: int, rows: np.ndarray, draws: range, names: Collection[str] | None = None
+) -> dict[str, Tensor]:
+    """As :func:`world_noise`, for noise drawn given evidence: the draws behind the first, which is ``scm.sample``'s.
+
+    Units sampled with the same seed would else meet again the very uniforms that made them.
+    """
+    return world_noise(plan, seed, rows, range(draws.start + 1, draws.stop + 1), names)
+
+
 def noise_shape(plan: WorldPlan, name: str, action: Any = None) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Dims of a site's noise left and right of the unit dim."""
     site, action = plan.structure.sites[name], action or plan.sets.get(name)

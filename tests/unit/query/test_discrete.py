@@ -271,3 +271,17 @@ def test_discrete_variables_inside_plates_and_vectors():
     tolerance = 1e-12 if cf._run.exact("do", "w") else 5 * 0.5 / np.sqrt(3000)
     assert np.abs(cf.mean("w") - w).max() <= tolerance
     assert cf.draws("v").shape == cf.draws("w").shape == (3000, 6, 2)
+
+
+def test_sampled_units_do_not_meet_the_uniforms_that_made_them():
+    """With one seed for data and query, one draw a unit still flips at the coupling's rate: .3 of the zeros."""
+
+    def coin():
+        t = pyro.sample("t", dist.Bernoulli(0.5))
+        pyro.sample("y", dist.Bernoulli(0.5 + 0.15 * t))
+
+    scm = pcm.SCM(coin)
+    people = scm.do(t=0.0).sample(4_000, seed=3)
+    drawn = scm.counterfactual(people, do={"t": 1.0}, draws=1, seed=3).draws("y")[0]
+    zeros = people["y"].to_numpy() == 0
+    assert abs(drawn[zeros].mean() - 0.3) < 0.05

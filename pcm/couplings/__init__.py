@@ -37,6 +37,7 @@ from pcm.couplings.gumbel_max import GumbelMax
 from pcm.couplings.noised import Noised as Noised
 from pcm.couplings.noised import Reported as Reported
 from pcm.couplings.noised import mechanism_of as mechanism_of
+from pcm.couplings.noised import noised_of as noised_of
 from pcm.couplings.possible import impossible as impossible
 from pcm.couplings.registry import couplings_of as couplings_of
 from pcm.couplings.registry import families as families
@@ -63,6 +64,7 @@ __all__ = [
     "families",
     "impossible",
     "mechanism_of",
+    "noised_of",
     "register",
     "resolve",
     "unwrap",

@@ -21,7 +21,7 @@ import torch
 from pyro.distributions import TorchDistribution
 from torch import Tensor
 
-__all__ = ["Noised", "Reported", "mechanism_of"]
+__all__ = ["Noised", "Reported", "mechanism_of", "noised_of"]
 
 
 class Noised(TorchDistribution):
@@ -33,12 +33,24 @@ class Noised(TorchDistribution):
         The law; this distribution is it in every respect.
     mechanism : hashable
         Mechanisms are compared with ``==``.
+    origin : Tensor, optional
+        The true value where the law clips it first, and ``ends`` the bounds: there the law has kinks in it.
+    ends : tuple of number
     """
 
     arg_constraints = {}  # noqa: RUF012  # pyright: ignore[reportAssignmentType]
 
-    def __init__(self, base_dist: Any, mechanism: Hashable, *, validate_args: bool | None = None) -> None:
+    def __init__(
+        self,
+        base_dist: Any,
+        mechanism: Hashable,
+        *,
+        origin: Tensor | None = None,
+        ends: tuple[float, ...] = (),
+        validate_args: bool | None = None,
+    ) -> None:
         self.base_dist, self.mechanism = base_dist, mechanism
+        self.origin, self.ends = origin, ends
         super().__init__(base_dist.batch_shape, base_dist.event_shape, validate_args=validate_args)
 
     @property
@@ -63,7 +75,9 @@ class Noised(TorchDistribution):
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
         """The same law over a larger batch."""
-        return Noised(self.base_dist.expand(torch.Size(batch_shape)), self.mechanism, validate_args=False)
+        shape = torch.Size(batch_shape)
+        origin = None if self.origin is None else self.origin.expand(shape)
+        return Noised(self.base_dist.expand(shape), self.mechanism, origin=origin, ends=self.ends, validate_args=False)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         """The base's, from torch's generator: simulated noise, never a release."""
@@ -113,6 +127,12 @@ class Reported:
 
 def mechanism_of(fn: Any) -> Any:
     """The mechanism that a site's distribution carries, through wrappers; None where it has none."""
+    found = noised_of(fn)
+    return None if found is None else found.mechanism
+
+
+def noised_of(fn: Any) -> Noised | None:
+    """The :class:`Noised` within a site's distribution, through wrappers."""
     while fn is not None and not isinstance(fn, Noised):
         fn = getattr(fn, "base_dist", None)
-    return None if fn is None else fn.mechanism
+    return fn

@@ -3,7 +3,9 @@
 ``p(u | data) ≈ N(u*, H⁻¹)`` with ``u*`` the mode and ``H`` the negative Hessian there. Draws of it are weighted by
 ``p / q``, the weights Pareto-smoothed, and draws resampled accordingly, so that where k-hat is below 0.7 they are draws
 of the posterior itself and not of its approximation. Where the Gaussian's tails are too thin a t₅ of the same scale is
-tried. ``log_evidence`` is the importance sampling estimate, ``log_evidence_laplace`` the classical one.
+tried. Of a costly density with many draws only some are evaluated and the others' weights told by a cubic
+(:mod:`pcm.infer.surrogate`), with an error in the diagnostics as ``weight_error`` (0 where all were evaluated).
+``log_evidence`` is the importance sampling estimate, ``log_evidence_laplace`` the classical one.
 
 >>> import torch
 >>> from torch.distributions import constraints
@@ -35,6 +37,7 @@ from pcm.infer.optimise import Optimum, climb, polish
 from pcm.infer.posterior import Posterior
 from pcm.infer.progress import Bar, progress_bar
 from pcm.infer.seeding import seeded
+from pcm.infer.surrogate import CHEAP, told
 from pcm.infer.target import Target, check_draws
 from pcm.infer.unconstrained import Unconstrained
 
@@ -128,20 +131,21 @@ class Laplace:
         return Posterior(space.values(vectors), method=self.name, diagnostics=diagnostics, dims=dict(target.dims))
 
     def _draw(self, space: Unconstrained, approximation: Approximation, draws: int) -> tuple[Tensor, dict]:
-        batch = _propose(space, approximation, max(draws, PROPOSALS), None)
+        batch, evaluated = _propose(space, approximation, max(draws, PROPOSALS), None)
         weights, khat = psis(batch[1])
         proposal = "Gaussian"
         if khat >= KHAT_LIMIT:
-            wider = _propose(space, approximation, max(draws, PROPOSALS), DEGREES)
+            wider, asked = _propose(space, approximation, max(draws, PROPOSALS), DEGREES)
             wider_weights, wider_khat = psis(wider[1])
             if wider_khat < khat:
-                batch, weights, khat, proposal = wider, wider_weights, wider_khat, "Student t"
+                batch, weights, khat, proposal, evaluated = wider, wider_weights, wider_khat, "Student t", asked
         effective = importance_ess(weights)
         if self.resample and khat < KHAT_LIMIT and effective < 0.8 * draws:
             # More proposals instead of repeated draws.
             extra = min(4 * draws, math.ceil(draws * len(weights) / effective)) - len(weights)
             if extra > 0:
-                more = _propose(space, approximation, extra, None if proposal == "Gaussian" else DEGREES)
+                more, asked = _propose(space, approximation, extra, None if proposal == "Gaussian" else DEGREES)
+                evaluated = (evaluated[0] + asked[0], max(evaluated[1], asked[1]))
                 batch = (torch.cat([batch[0], more[0]]), np.concatenate([batch[1], more[1]]))
                 weights, khat = psis(batch[1])
                 effective = importance_ess(weights)
@@ -161,6 +165,8 @@ class Laplace:
             "resampled": resampled,
             "proposal": proposal,
             "proposals": len(ratios),
+            "evaluated": evaluated[0],
+            "weight_error": evaluated[1],
             "log_evidence": evidence,
         }
         return vectors, diagnostics
@@ -274,8 +280,8 @@ def _gaussian(optimum: Optimum) -> Approximation:
 
 def _propose(
     space: Unconstrained, approximation: Approximation, draws: int, degrees: float | None
-) -> tuple[Tensor, np.ndarray]:
-    """Points ``(draw, coordinate)`` and their log ratios target / proposal ``(draw,)``."""
+) -> tuple[tuple[Tensor, np.ndarray], tuple[int, float]]:
+    """Points ``(draw, coordinate)`` and their log ratios target / proposal ``(draw,)``; evaluations and their error."""
     size = space.dimension
     standard = torch.randn(draws, size, dtype=torch.float64)
     if degrees is None:
@@ -290,7 +296,16 @@ def _propose(
             - 0.5 * (degrees + size) * torch.log1p(standard.square().sum(-1) / degrees)
         )
     vectors = approximation.place(standard)
-    return vectors, (space.log_densities(vectors) - log_proposal + approximation.log_scale).numpy()
+    if degrees is None and space.target.size * draws > CHEAP:
+
+        def ratio(some: Tensor) -> Tensor:  # constants apart, zero where the target is Gaussian
+            return space.log_densities(approximation.place(some)) + 0.5 * some.square().sum(-1)
+
+        found = told(ratio, standard)
+        log_target, asked = found.values - 0.5 * standard.square().sum(-1), (found.evaluated, found.error)
+    else:
+        log_target, asked = space.log_densities(vectors), (draws, 0.0)
+    return (vectors, (log_target - log_proposal + approximation.log_scale).numpy()), asked
 
 
 def _systematic(weights: Tensor, draws: int) -> Tensor:

@@ -23,7 +23,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from pcm.couplings import Censored
+from pcm.couplings import Censored, Noised
 from pcm.couplings.parameters import concrete
 from pcm.errors import ArgumentError, DataError, SupportError
 from pcm.private.mechanism import Mechanism, check_distance, check_plain, refuse_rows
@@ -155,6 +155,13 @@ class Additive(Mechanism):
             loc = torch.clamp(loc, *self.bounds)
         made = self.around(loc)
         return made if self.clamp is None else Censored(made, *self.clamp)
+
+    def site(self, value: Tensor) -> Noised:
+        """As of every mechanism; says where clipping bends the law."""
+        if not self.clip or self.integer:
+            return super().site(value)
+        law = self.law(value)
+        return Noised(law, self, origin=torch.as_tensor(value).expand(law.batch_shape), ends=self.bounds)
 
     @abstractmethod
     def around(self, loc: Tensor) -> Any:

@@ -26,7 +26,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-from pcm.couplings import unwrap
+from pcm.couplings import Censored, noised_of, unwrap
 from pcm.infer.latent.space import Space
 
 __all__ = ["Pieces", "panels", "piece_integral", "piece_nodes", "residuals"]
@@ -36,19 +36,34 @@ KINKED = (torch.distributions.Laplace, dist.AsymmetricLaplace)
 
 
 def residuals(space: Space, parameters: Mapping[str, Tensor], vector: Tensor, codes: Tensor) -> Tensor:
-    """``value − loc`` of every site whose density has a kink there, ``(kink, unit)``."""
+    """What vanishes where a site's density has a kink, ``(kink, unit)``: ``value − loc``, and the ends of a clip."""
     found: list[Tensor] = []
 
     def seen(name: str, fn: Any, value: Tensor) -> None:
-        bare, _ = unwrap(fn)
         hidden = space.barren.get(name)
-        if isinstance(bare, KINKED) and not (hidden is not None and bool(hidden.all())):
-            site = space.sites[name]
-            apart = (value - bare.loc).expand(site.shape(space.units))
-            found.append(apart.movedim(len(site.inner), -1).reshape(-1, space.units))
+        if hidden is not None and bool(hidden.all()):
+            return
+        site = space.sites[name]
+        for apart in _bends(fn, value):
+            full = apart.expand(site.shape(space.units))
+            found.append(full.movedim(len(site.inner), -1).reshape(-1, space.units))
 
     space.watch(parameters, vector, codes, seen)
     return torch.cat(found) if found else torch.zeros(0, space.units, dtype=space.program.dtype)
+
+
+def _bends(fn: Any, value: Tensor) -> list[Tensor]:
+    """Zero where the density of a site bends; a private answer's true value is clipped after it was computed."""
+    bare, _ = unwrap(fn)
+    if isinstance(bare, Censored) and isinstance(bare.base, KINKED):
+        bare = bare.base
+    noised = noised_of(fn)
+    clipped = None if noised is None else noised.origin
+    if clipped is None:
+        return [value - bare.loc] if isinstance(bare, KINKED) else []
+    found = [clipped - end for end in noised.ends]  # pyright: ignore[reportOptionalMemberAccess]
+    # an answer beyond the bounds has no kink of its own: a knot there does no harm
+    return [value - clipped, *found] if isinstance(bare, KINKED) else found
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from pcm.errors import ArgumentError, listed
 from pcm.graph import CausalGraph
 from pcm.infer import Method, Posterior
 from pcm.infer import method as method_named
+from pcm.private.aggregate_fit import aggregates_of, target_of_aggregates
 from pcm.private.programs import admit
 from pcm.program import Program
 from pcm.query.counterfactual import Counterfactual, counterfactual
@@ -188,7 +190,8 @@ class SCM:
         ----------
         data : DataFrame, dict or Arrow table
             A column a variable, by name. A private :class:`~pcm.private.Release` under a variable's name is evidence
-            of a noisy child, which the new model has.
+            of a noisy child, which the new model has. Or noisy sums alone: a private
+            :class:`~pcm.private.Aggregate`, or a list of them over one table.
         method : {"laplace", "nuts", "svi", "map"}
             ``laplace`` and ``nuts`` treat sampled parameters; ``map`` and ``svi`` also ``pyro.param`` and the weights
             of PyroModules.
@@ -207,13 +210,20 @@ class SCM:
         """
         chosen = method_named(method, **options)
         check_draws(draws)
-        model, data = admit(self._model, data)
+        aggregates = aggregates_of(data)
+        model, data = (self._model, data) if aggregates else admit(self._model, data)
         made = Model(model.program.copy(), model.interventions, None, model.given, model.categories)
+        marginal, words = None, None
         with torch.inference_mode(False), torch.enable_grad():
-            target, marginal = target_of(made, data)
+            if aggregates:
+                target, words = target_of_aggregates(made, aggregates)
+            else:
+                target, marginal = target_of(made, data)
             posterior = chosen.fit(target, draws=draws, seed=seed, progress=progress)
         if marginal is not None:
             posterior = told(posterior, marginal, made)
+        if words is not None:
+            posterior = replace(posterior, diagnostics={**posterior.diagnostics, "aggregates": words})
         for leaf in made.program.trainable.values():
             leaf.requires_grad_(False)
         return SCM._of(Model(made.program, made.interventions, posterior, made.given, made.categories))

@@ -21,6 +21,7 @@ if _TYPE_CHECKING:
     from pcm.private.audits import audit_one_run as audit_one_run
     from pcm.private.audits import membership as membership
     from pcm.private.claim import Claim as Claim
+    from pcm.private.cross_table import CrossTable as CrossTable
     from pcm.private.discrete_gaussian import DiscreteGaussian as DiscreteGaussian
     from pcm.private.discrete_laplace import DiscreteLaplace as DiscreteLaplace
     from pcm.private.exponential import Exponential as Exponential
@@ -28,6 +29,7 @@ if _TYPE_CHECKING:
     from pcm.private.laplace import Laplace as Laplace
     from pcm.private.ledger import Ledger as Ledger
     from pcm.private.mechanism import Mechanism as Mechanism
+    from pcm.private.moments import Moments as Moments
     from pcm.private.obfuscation import Obfuscation as Obfuscation
     from pcm.private.obfuscation import targeted as targeted
     from pcm.private.permute_and_flip import PermuteAndFlip as PermuteAndFlip
@@ -40,11 +42,15 @@ if _TYPE_CHECKING:
     from pcm.private.release import Release as Release
     from pcm.private.release import Simulated as Simulated
     from pcm.private.release import public as public
+    from pcm.private.statistic import Aggregate as Aggregate
+    from pcm.private.training import dp_sgd as dp_sgd
 
 __all__ = [
+    "Aggregate",
     "Audit",
     "Claim",
     "Claims",
+    "CrossTable",
     "DiscreteGaussian",
     "DiscreteLaplace",
     "Exponential",
@@ -53,6 +59,7 @@ __all__ = [
     "Ledger",
     "Mechanism",
     "Membership",
+    "Moments",
     "Obfuscation",
     "PermuteAndFlip",
     "Public",
@@ -63,6 +70,7 @@ __all__ = [
     "audit_mechanism",
     "audit_one_run",
     "claims",
+    "dp_sgd",
     "membership",
     "observe",
     "public",
@@ -72,6 +80,10 @@ __all__ = [
 
 # Names are imported when they are first asked for.
 _WHERE = {
+    "dp_sgd": "training",
+    "Moments": "moments",
+    "CrossTable": "cross_table",
+    "Aggregate": "statistic",
     "Audit": "audits",
     "Claim": "claim",
     "Claims": "promises",

@@ -23,7 +23,7 @@ import json
 import math
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import pandas as pd
 
@@ -31,7 +31,7 @@ from pcm.errors import ArgumentError, BudgetError, LedgerError
 from pcm.private.book import Book, Entry
 from pcm.private.composition import RELATIONS, Loss, total_epsilon, total_rho
 from pcm.private.events import Promise, concentrated, decode, encode, pure_epsilon
-from pcm.private.mechanism import TOLERANCE, Mechanism
+from pcm.private.mechanism import TOLERANCE
 from pcm.private.sampler import accounting
 
 __all__ = ["Ledger"]
@@ -39,6 +39,19 @@ __all__ = ["Ledger"]
 RAW = "raw"
 _STATUSES = ("debited", "released", "booked", RAW)
 _WORDS = {"replace": "replaced", "add_remove": "added or removed"}
+
+
+class Costed(Protocol):
+    """What a debit is for: a mechanism, or a statistic of a table."""
+
+    @property
+    def event(self) -> Any:
+        """The loss of one row replaced."""
+        ...
+
+    def record(self) -> dict[str, Any]:
+        """Constants by name."""
+        ...
 
 
 class Ledger:
@@ -168,7 +181,7 @@ class Ledger:
 
     # -- spending ----------------------------------------------------------------------------------------------------
 
-    def debit(self, name: str, mechanism: Mechanism, *, rows: int | None = None) -> int:
+    def debit(self, name: str, mechanism: Costed, *, rows: int | None = None) -> int:
         """Book a release that is about to be made; its number. Called by a mechanism's ``release``.
 
         Raises

@@ -33,7 +33,7 @@ from pcm.query.missing import named_rows
 from pcm.query.model import Model, check_draws
 from pcm.worlds import Factual, Run, WorldPlan, align, choose_seed, over_lanes
 
-__all__ = ["log_prob", "target_of", "told"]
+__all__ = ["log_prob", "start_values", "target_of", "told"]
 
 
 def log_prob(model: Model, data: Any, *, draws: int = 256, seed: int | None = None) -> np.ndarray:
@@ -126,7 +126,7 @@ def target_of(model: Model, data: Any) -> tuple[Target, Marginal | None]:
     plan, units = WorldPlan(structure, model.interventions), len(index)
     marginal: Marginal | None = None
     with program.sealed(grad=True):
-        start = _start(model)
+        start = start_values(model)
         first = {**start, **model.given}
         if found.missing:
             marginal, values = _integrated(model, plan, found, first)
@@ -357,7 +357,7 @@ class _Terms:
         return sum(found.values(), torch.zeros(()))
 
 
-def _start(model: Model) -> dict[str, Tensor]:
+def start_values(model: Model) -> dict[str, Tensor]:
     """A value of every free parameter well inside its support: the prior mean where there is one."""
     found: dict[str, Tensor] = {}
     structure = model.structure

@@ -38,7 +38,7 @@ clean:
 
 .venv/ready: pyproject.toml constraints.txt | .venv/bin/python
 	@echo "Setting up .venv (once; a minute or two)"
-	@$(PIP) -e '.[data,dev,private]'
+	@$(PIP) -e '.[data,dev,private,private-training]'
 	@touch $@
 
 .venv/ready-bench: .venv/ready

@@ -1,8 +1,8 @@
 """Noisy sums, and sums of products, of bounded numbers: sufficient statistics of linear models [1]_.
 
 Each variable is carried from its public bounds to [-1, 1] and rounded to a grid of 1/1024; the sums of these and of
-their products are whole. One row replaced moves a sum by 2, a sum of squares by 1, of products by 2. The noisy matrix of
-second moments need not be positive definite; a fit asks no more of it than that it is the true one plus noise.
+their products are whole. One row replaced moves a sum by 2, a sum of squares by 1, of products by 2. The noisy matrix
+of second moments need not be positive definite; a fit asks no more of it than that it is the true one plus noise.
 
 References
 ----------

@@ -7,8 +7,9 @@ moves it by at most a public distance. Whole noise by OpenDP is added: discrete 
 >>> import pandas as pd
 >>> from pcm import private
 >>> ledger = private.Ledger(epsilon=1.0)
->>> table = private.CrossTable({"t": [0, 1]}, epsilon=1.0).release(pd.DataFrame({"t": [0, 1, 1]}), ledger, name="counts")
->>> len(table), ledger.remaining
+>>> counts = private.CrossTable({"t": [0, 1]}, epsilon=1.0)
+>>> made = counts.release(pd.DataFrame({"t": [0, 1, 1]}), ledger, name="counts")
+>>> len(made), ledger.remaining
 (3, 0.0)
 """
 

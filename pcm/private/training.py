@@ -122,7 +122,7 @@ def dp_sgd(
     >>> net, ledger = torch.nn.Linear(1, 1), private.Ledger(epsilon=9.0, delta=1e-5)
     >>> done = dp_sgd(net, x, 0.7 * x, ledger, name="net", loss=lambda out, y: (out - y).square()[:, 0],
     ...               noise_multiplier=2.0, batch=60, epochs=20, learning_rate=0.05, seed=0)
-    >>> done.steps, abs(float(net.weight) - 0.7) < 0.2, ledger.spent < 9.0
+    >>> done.steps, abs(float(net.weight.detach()) - 0.7) < 0.2, ledger.spent < 9.0
     (200, True, True)
     """
     _check(ledger, inputs, targets, name=name, seed=seed)

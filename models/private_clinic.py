@@ -5,8 +5,8 @@ only with Laplace noise of scale 1 (bounds ±4, ε = 8)::
 
     lab ~ N(0, 1)      dose ~ N(.8 lab, .6²)      stay ~ N(lab − .5 dose, .5²)      noisy = lab + Laplace(1)
 
-A unit of dose changes the stay by −.5. Least squares of the stay on dose and *noisy* value finds +.178: with moments
-var(dose) = 1, var(noisy) = 1 + 2, cov(dose, noisy) = .8, cov(stay, dose) = .3, cov(stay, noisy) = .6, the coefficient is
+A unit of dose changes the stay by −.5. Least squares of the stay on dose and *noisy* value finds +.178: var(dose) = 1,
+var(noisy) = 1 + 2, cov(dose, noisy) = .8, cov(stay, dose) = .3 and cov(stay, noisy) = .6 give the coefficient
 (3 · .3 − .8 · .6) / (3 − .64).
 
 References

@@ -283,7 +283,8 @@ def _propose(
 ) -> tuple[tuple[Tensor, np.ndarray], tuple[int, float]]:
     """Points ``(draw, coordinate)`` and their log ratios target / proposal ``(draw,)``; evaluations and their error."""
     size = space.dimension
-    standard = torch.randn(draws, size, dtype=torch.float64)
+    costly = degrees is None and space.target.size * draws > CHEAP
+    standard = torch.randn(2 * draws if costly else draws, size, dtype=torch.float64)  # what is told costs nothing
     if degrees is None:
         log_proposal = -0.5 * standard.square().sum(-1) - 0.5 * size * math.log(2.0 * math.pi)
     else:
@@ -296,12 +297,14 @@ def _propose(
             - 0.5 * (degrees + size) * torch.log1p(standard.square().sum(-1) / degrees)
         )
     vectors = approximation.place(standard)
-    if degrees is None and space.target.size * draws > CHEAP:
+    if costly:
 
         def ratio(some: Tensor) -> Tensor:  # constants apart, zero where the target is Gaussian
             return space.log_densities(approximation.place(some)) + 0.5 * some.square().sum(-1)
 
-        found = told(ratio, standard)
+        found = told(ratio, standard, draws)
+        kept = len(found.values)
+        standard, vectors, log_proposal = standard[:kept], vectors[:kept], log_proposal[:kept]
         log_target, asked = found.values - 0.5 * standard.square().sum(-1), (found.evaluated, found.error)
     else:
         log_target, asked = space.log_densities(vectors), (draws, 0.0)

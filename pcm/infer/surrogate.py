@@ -3,8 +3,8 @@ r"""A cubic in place of most evaluations of a log density that is costly and all
 In coordinates ``e`` of a Laplace approximation the log ratio of target to proposal is a smooth function that is small
 where draws fall: its terms beyond the third order are O(1/n). It is evaluated at some of the draws, a cubic is fitted
 to those by least squares, and told at the others. Some of the evaluated draws are held back from a first fit, and the
-error there is what the others' weights may be wrong by; where it is above .1 nats, nothing is told and all are evaluated.
-Least squares leaves an error that is orthogonal to the cubics, so that to first order no moment up to the third is off.
+error there is what the others' weights may be wrong by; above .1 nats nothing is told, and all are evaluated.
+Least squares leaves an error orthogonal to the cubics, so that to first order no moment up to the third is off.
 
 >>> import torch
 >>> def ratio(e):
@@ -28,7 +28,7 @@ from torch import Tensor
 __all__ = ["CHEAP", "Told", "told"]
 
 #: Values that a site takes in all evaluations together below which every draw is evaluated.
-CHEAP = 2_000_000
+CHEAP = 10_000_000
 #: Largest root mean square error of log weights, in nats, that is left standing.
 NEGLIGIBLE = 0.1
 #: Draws held back, and evaluated draws for each coefficient.
@@ -54,16 +54,18 @@ class Told:
     error: float
 
 
-def told(function: Callable[[Tensor], Tensor], places: Tensor) -> Told:
+def told(function: Callable[[Tensor], Tensor], places: Tensor, enough: int | None = None) -> Told:
     """A function ``(draw, coordinate) → (draw,)`` at exchangeable places ``(draw, coordinate)``.
 
+    Where nothing is told, only the first ``enough`` places are evaluated (all by default).
     Places where the cubic is extrapolated, farther out than any evaluated one, are evaluated.
     """
     draws, size = places.shape
     terms = math.comb(size + 3, 3)
     some = max(LEAST, EACH * terms + HELD)
-    if 2 * some > draws:
-        return Told(function(places), draws, 0.0)
+    enough = draws if enough is None else enough
+    if 2 * some > enough:
+        return Told(function(places[:enough]), enough, 0.0)
     values = function(places[:some])
     if bool(torch.isfinite(values).all()):
         columns = _monomials(places)
@@ -78,7 +80,7 @@ def told(function: Callable[[Tensor], Tensor], places: Tensor) -> Told:
             if len(beyond):
                 found[some + beyond] = function(places[some + beyond])
             return Told(found, some + len(beyond), error)
-    return Told(torch.cat([values, function(places[some:])]), draws, 0.0)
+    return Told(torch.cat([values, function(places[some:enough])]), enough, 0.0)
 
 
 def _monomials(places: Tensor) -> Tensor:

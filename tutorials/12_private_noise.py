@@ -96,7 +96,7 @@ for case, found in table.items():
 # The confounder is a number, released with Laplace noise. Each patient's true value is integrated out in closed form.
 
 # %%
-clinic = pcm.SCM(private_clinic.program).sample(1_500, seed=3)
+clinic = pcm.SCM(private_clinic.program).sample(3_000, seed=3)
 columns = np.stack([clinic["dose"], clinic["noisy"], np.ones(len(clinic))], 1)
 naive_dose = np.linalg.lstsq(columns, clinic["stay"].to_numpy(), rcond=None)[0][0]
 release = private.Release(clinic["noisy"], private_clinic.mechanism, name="lab")

@@ -55,7 +55,7 @@ def test_a_fit_that_knows_the_mechanism_finds_the_survey_s_effect(noised) -> Non
 
 
 def test_the_clinic_s_dose_shortens_the_stay() -> None:
-    frame = pcm.SCM(private_clinic.program).sample(2_000, seed=1)
+    frame = pcm.SCM(private_clinic.program).sample(4_000, seed=1)
     columns = np.stack([frame["dose"], frame["noisy"], np.ones(len(frame))], 1)
     naive = np.linalg.lstsq(columns, frame["stay"].to_numpy(), rcond=None)[0][0]
     assert naive == pytest.approx(private_clinic.truth["least squares with the noisy value"][0], abs=0.08)

@@ -88,7 +88,7 @@ class CrossTable(Statistic):
         """One-hot cells."""
         cell = np.zeros(len(frame), dtype=np.int64)
         for name, labels in self.categories:
-            codes = pd.Index(labels).get_indexer(frame[name].astype(object))
+            codes = pd.Index(labels).get_indexer(np.asarray(frame[name], dtype=object))
             refuse_rows(name, frame.index, codes < 0, "is none of the public labels", f"They are {labels}.")
             cell = cell * len(labels) + codes
         return np.eye(len(self.labels), dtype=np.int64)[cell]

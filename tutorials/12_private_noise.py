@@ -45,9 +45,11 @@ print(ledger)
 # %%
 try:
     rr.release(people["harm"], ledger)
-except pcm.errors.BudgetError as error:
+except pcm.PCMError as error:
     refused = str(error)
     print(refused)
+else:
+    raise AssertionError("an error was expected")
 
 # %% [markdown]
 # ## Naive against noise-aware
@@ -72,6 +74,7 @@ cases = {"treatment": ("use",), "confounder": ("arrest",), "both": ("use", "arre
 table = {case: estimates(noised) for case, noised in cases.items()}
 truth = private_survey.truth["ATE of use on harm"][0]
 
+# %%
 fig, axis = plt.subplots(figsize=(6, 2.6))
 for row, (_case, found) in enumerate(table.items()):
     for shift, (kind, colour) in zip((-0.12, 0.12), (("naive", "tab:red"), ("aware", "tab:blue")), strict=True):
@@ -180,6 +183,9 @@ audits = {f.__name__: private.audit_mechanism(f, (0.0, 1.0), claimed=1.0, n=50_0
 for name, audit in audits.items():
     print(f"{name:7} {audit}")
 plt.close("all")
+
+# %% [markdown]
+# ## What we know to be true
 
 # %%
 assert "Nothing was released" in refused and ledger.remaining < 1e-9

@@ -23,7 +23,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from pcm.couplings import Censored, Noised
+from pcm.couplings import Censored
 from pcm.couplings.parameters import concrete
 from pcm.errors import ArgumentError, DataError, SupportError
 from pcm.private.mechanism import Mechanism, check_distance, check_plain, refuse_rows
@@ -156,12 +156,9 @@ class Additive(Mechanism):
         made = self.around(loc)
         return made if self.clamp is None else Censored(made, *self.clamp)
 
-    def site(self, value: Tensor) -> Noised:
-        """As of every mechanism; says where clipping bends the law."""
-        if not self.clip or self.integer:
-            return super().site(value)
-        law = self.law(value)
-        return Noised(law, self, origin=torch.as_tensor(value).expand(law.batch_shape), ends=self.bounds)
+    def bends(self, value: Tensor) -> dict[str, Any]:
+        """Where clipping bends the law: at the bounds."""
+        return {"origin": torch.as_tensor(value), "ends": self.bounds} if self.clip and not self.integer else {}
 
     @abstractmethod
     def around(self, loc: Tensor) -> Any:

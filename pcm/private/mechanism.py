@@ -107,7 +107,15 @@ class Mechanism(ABC):
         SupportError
             A true value that the mechanism cannot take.
         """
-        return Noised(self.law(value), self)
+        law = self.law(value)
+        bends = self.bends(value)
+        if "origin" in bends:
+            bends["origin"] = bends["origin"].expand(law.batch_shape)
+        return Noised(law, self, **bends)
+
+    def bends(self, value: Tensor) -> dict[str, Any]:
+        """Where clipping bends the law, for who integrates over the true value; nothing by default."""
+        return {}
 
     @abstractmethod
     def law(self, value: Tensor) -> Any:

@@ -13,6 +13,7 @@ True
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pyro.distributions as dist
@@ -37,6 +38,8 @@ def impossible(fn: Any, value: Tensor) -> Tensor | None:
         In its support.
     """
     bare, events = unwrap(fn)
+    if isinstance(bare, torch.distributions.Normal):
+        return None  # the commonest; it leaves nothing out
     if isinstance(bare, dist.Delta):
         apart = (value - bare.v).abs() > 1e-6 * (1 + bare.v.abs())
         bad = apart.flatten(-bare.event_dim).any(-1) if bare.event_dim else apart
@@ -53,6 +56,8 @@ def impossible(fn: Any, value: Tensor) -> Tensor | None:
         bad = logs.expand(*shape, -1).gather(-1, code.expand(shape)[..., None]).squeeze(-1) == -torch.inf
     elif isinstance(bare, torch.distributions.Bernoulli):
         chance = compact(bare.logits if given_logits(bare) else bare.probs)
+        if given_logits(bare) and math.isfinite(float(chance.sum())):
+            return None  # a sum is finite only where all its terms are: half the time of both ends
         low, high = torch.aminmax(chance)
         edge = (-torch.inf, torch.inf) if given_logits(bare) else (0.0, 1.0)
         if float(low) > edge[0] and float(high) < edge[1]:

@@ -29,6 +29,7 @@ from pcm.couplings import (
 from pcm.couplings.censored import Censored as Censored
 from pcm.couplings.checks import check_distribution as check_distribution
 from pcm.couplings.checks import check_value as check_value
+from pcm.couplings.checks import unremarkable as unremarkable
 from pcm.couplings.component import ComponentCoupling
 from pcm.couplings.coupling import Coupling as Coupling
 from pcm.couplings.deterministic import DeltaCoupling
@@ -67,6 +68,7 @@ __all__ = [
     "noised_of",
     "register",
     "resolve",
+    "unremarkable",
     "unwrap",
 ]
 

@@ -121,7 +121,7 @@ def _by_odds_in_place(value: Tensor, old: Tensor, new: Tensor) -> Tensor:
     """``P(stay) = min(1, sigmoid(s l') / sigmoid(s l))`` in the fewest passes; exact to 1e-16, not relatively so."""
     sign = value.mul(2.0).sub_(1.0)
     stay = torch.mul(sign, new).sigmoid_().div_(sign.mul_(old).sigmoid_()).clamp_(max=1.0)
-    return torch.lerp(1.0 - stay, stay, value)
+    return torch.sub(1.0, stay, out=sign).lerp_(stay, value)
 
 
 def _limited(tensor: Tensor, least: float | None = None, most: float | None = None) -> Tensor:

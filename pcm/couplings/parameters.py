@@ -53,11 +53,11 @@ def identical(first: Tensor, second: Tensor) -> bool:
     """Whether two parameters are known to be equal; False where that cannot be told (vmap, tracing)."""
     if first is second:
         return True
+    if type(first) is type(second) is Tensor and first.dim() == second.dim() == 0 and plain():
+        return first.item() == second.item()
     if not (concrete(first) and concrete(second)):
         return False
     first, second = compact(first), compact(second)
-    if first.dim() == 0 and second.dim() == 0:
-        return first.item() == second.item()
     return first.shape == second.shape and torch.equal(first, second)
 
 

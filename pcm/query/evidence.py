@@ -22,7 +22,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from pcm.couplings import check_distribution, check_value, impossible
+from pcm.couplings import check_distribution, check_value, impossible, unremarkable
 from pcm.couplings.parameters import compact
 from pcm.errors import EvidenceError, QueryError, SupportError, listed
 from pcm.io.columns import Column
@@ -204,16 +204,15 @@ def check_evidence(
         if not value.is_floating_point():  # the program may index by it
             _check_codes(name, value, sites[name], model.categories.get(name), index)
     past = factual(model.program, given, parameters, len(index), every, plan)
-    for name in list(past.fns):
-        if name not in plan.sets:
+    for name, fn in list(past.fns.items()):
+        if name not in plan.sets and (needed is None or not unremarkable(fn)):
             try:
-                check_distribution(past.fns[name], name, finite=needed is None)
-                check_value(past.fns[name], past.values[name], name, finite=False)  # frames hold finite numbers
+                check_distribution(fn, name, finite=needed is None)
+                check_value(fn, past.values[name], name, finite=False)  # frames hold finite numbers
             except SupportError as error:
                 raise _placed_error(error, name, index) from None
-    for name in list(past.fns):
-        if possible and name not in plan.sets:
-            _check_possible(past.fns[name], name, past.values[name], sites[name], index)
+            if possible:
+                _check_possible(fn, name, past.values[name], sites[name], index)
         if needed is not None and name not in needed:
             del past.fns[name]
     for name, value in values.items():

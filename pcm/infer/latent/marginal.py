@@ -26,18 +26,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from pcm.errors import EvidenceError
-from pcm.infer.latent.density import peaks
+from pcm.infer.latent.forms import is_closed, is_pieced, kinked_coordinates, moved_kinks, quadratic_coordinates
 from pcm.infer.latent.links import Links
-from pcm.infer.latent.newton import Peak
 from pcm.infer.latent.part import Part
-from pcm.infer.latent.quadratic import offsets, predicted
 from pcm.infer.latent.smooth import smoothed
 from pcm.infer.latent.space import Space
 from pcm.infer.latent.windows import Windows, edge_share, endless, first_windows
@@ -50,12 +46,6 @@ __all__ = ["Marginal"]
 CHUNK = 200_000
 #: Units on which the method is chosen.
 PROBED = 256
-#: Relative difference from a quadratic that is rounding.
-ROUNDING = 1e-8
-#: Log densities in which a curvature drowns: a draw of the prior that tells nothing.
-WILD = 1e12
-#: Sizes of the moves, in standard deviations, by which a density is compared with a quadratic one.
-MOVES = (1.0, 3.0, 8.0)
 
 
 class Marginal:
@@ -109,7 +99,7 @@ class Marginal:
                 groups = self._alike(list(missing), rows)
                 some = max(2, PROBED // len(groups))
                 probe = self._part(torch.cat([group[:some] for group in groups]), trials[0])
-                if probe.kind == "sum" or self._closed(probe, trials):
+                if probe.kind == "sum" or is_closed(probe, trials):
                     self.parts.append(self._part(rows, trials[0]))
                 else:
                     self.parts += [self._divided(group, trials) for group in groups]
@@ -292,16 +282,16 @@ class Marginal:
     def _divided(self, rows: Tensor, trials: Sequence[Mapping[str, Tensor]]) -> Part:
         """Units that lack the same, with the method that is right for the first of them."""
         part, probe = self._part(rows, trials[0]), self._part(rows[:PROBED], trials[0])
-        if part.kind == "sum" or self._closed(probe, trials):
+        if part.kind == "sum" or is_closed(probe, trials):
             return part
-        kinked = self._kinked(probe, trials)
-        quadratic = self._quadratic(probe, trials, [c for c in range(part.space.width) if c not in kinked])
+        kinked = kinked_coordinates(probe, trials)
+        quadratic = quadratic_coordinates(probe, trials, [c for c in range(part.space.width) if c not in kinked])
         left = [place for place in range(part.space.width) if place not in quadratic]
         kind = "closed" if not left else "quadrature" if len(left) <= 2 else "drawn"
         if len(left) == 1 and kinked == left:
-            part.kinks = probe.kinks = self._kinks(probe, trials, left)
+            part.kinks = probe.kinks = moved_kinks(probe, trials, left)
             if part.kinks:
-                kind = "pieces" if self._pieced(probe, trials, left) else "panels"
+                kind = "pieces" if is_pieced(probe, trials, left) else "panels"
         part.divide(left, kind)
         if part.kinks:
             self._hold(part, trials)
@@ -318,109 +308,6 @@ class Marginal:
         if all(torch.allclose(one, found[0], rtol=1e-12, atol=1e-12) for one in found):
             part.still = found[0]
         part.at = None
-
-    def _closed(self, part: Part, trials: Sequence[Mapping[str, Tensor]]) -> bool:
-        """Whether the density of every unit is quadratic in all that is missing, under every trial."""
-        width, active = part.space.width, part.space.active
-        points = offsets(width, self.program.dtype)[:, None]
-        for number, trial in enumerate(trials):
-            lane = {name: value[None] for name, value in trial.items()}
-            part.divide([], "closed")
-            place = part.placed(lane, 1)
-            values = part.values(lane, place.rest[:, :, None] + points * place.spread[:, :, None])
-            alive = torch.isfinite(values).all(2)
-            wild = torch.nan_to_num(values).abs().amax() > WILD
-            if number and (bool(wild) or not bool(alive.any(1).all())):
-                continue  # a wild draw of the prior
-            if not bool(torch.isfinite(part.terms(lane, place).total).all()):
-                return False
-            for moves in _moves(part.space.units, width, number):
-                moves = moves * active
-                there = part.values(lane, (place.rest + moves * place.spread)[:, :, None])[:, :, 0]
-                if not _same(there, predicted(values, moves.expand(*there.shape, width)), values, alive):
-                    return False
-        part.divide([], "closed")
-        return not self._kinked(part, trials[:1])
-
-    def _kinked(self, part: Part, trials: Sequence[Mapping[str, Tensor]]) -> list[int]:
-        """Coordinates that move a kink, under any trial."""
-        found: set[int] = set()
-        for trial in trials:
-            lane = {name: value[None] for name, value in trial.items()}
-            part.divide([], "closed")
-            middle = part.placed(lane, 1).rest
-            moves = torch.cat([torch.zeros(1, part.space.width), torch.eye(part.space.width)])[:, None]
-            seen = part._over(lane, middle[:, :, None] + moves, _residuals(part), part.space.configurations)
-            if seen.numel():
-                apart = torch.nan_to_num(seen[:, :, 1:] - seen[:, :, :1]).abs()
-                found |= set(apart.amax((0, 1, 3, 4)).nonzero().flatten().tolist())
-        return sorted(found)
-
-    def _kinks(self, part: Part, trials: Sequence[Mapping[str, Tensor]], left: list[int]) -> list[int]:
-        """Which kinks the one coordinate left moves; none where one of them does not move in proportion."""
-        moving: set[int] = set()
-        for trial in trials:
-            lane = {name: value[None] for name, value in trial.items()}
-            part.divide(left, "pieces")
-            place = part.placed(lane, 1)
-            steps = torch.tensor([0.0, 1.0, 2.0, -3.0])[:, None] * place.root[..., None, :, 0, 0]
-            seen = part.residuals(lane, place, place.centre[..., 0][:, :, None] + steps)
-            slope = seen[:, :, 1] - seen[:, :, 0]
-            for at, factor in ((2, 2.0), (3, -3.0)):
-                off = (seen[:, :, at] - seen[:, :, 0] - factor * slope).abs()
-                if bool((off > 1e-9 * (1 + seen[:, :, 0].abs() + slope.abs())).any()):
-                    return []
-            moving |= set(slope.abs().amax((0, 1, 3)).nonzero().flatten().tolist())
-        return sorted(moving)
-
-    def _pieced(self, part: Part, trials: Sequence[Mapping[str, Tensor]], left: list[int]) -> bool:
-        """Whether the integral between the kinks in closed form is the one by quadrature, under every trial."""
-        for trial in trials:
-            lane = {name: value[None] for name, value in trial.items()}
-            part.divide(left, "pieces")
-            closed = part.terms(lane, part.placed(lane, 1)).total
-            part.divide(left, "panels")
-            part.level = 1
-            summed = part.terms(lane, part.placed(lane, 1)).total
-            part.level = 0
-            if not bool(((closed - summed).abs() <= 1e-6 * (1 + summed.abs())).all()):
-                return False
-        part.divide(left, "pieces")
-        return True
-
-    def _quadratic(self, part: Part, trials: Sequence[Mapping[str, Tensor]], candidates: list[int]) -> list[int]:
-        """Coordinates in which, jointly, the density is quadratic whatever the others are."""
-        chosen: list[int] = []
-        if not candidates:
-            return chosen
-        peaked = [(trial, self._peak(part, trial)) for trial in trials]
-        for candidate in candidates:
-            if all(self._is_quadratic(part, trial, peak, [*chosen, candidate]) for trial, peak in peaked):
-                chosen.append(candidate)
-        return chosen
-
-    def _peak(self, part: Part, trial: Mapping[str, Tensor]) -> Peak:
-        lane = {name: value[None] for name, value in trial.items()}
-        return peaks(part.space, lane, 1, part.space.configurations)[0]
-
-    def _is_quadratic(self, part: Part, trial: Mapping[str, Tensor], peak: Peak, flat: list[int]) -> bool:
-        lane = {name: value[None] for name, value in trial.items()}
-        spread = (peak.factor**2).sum(-1).sqrt()
-        spread = torch.where((spread > 0) & torch.isfinite(spread), spread, 1.0)
-        part.divide([c for c in range(part.space.width) if c not in flat], "closed")
-        points = torch.zeros(len(offsets(len(flat), spread.dtype)), part.space.width, dtype=spread.dtype)
-        points[:, flat] = offsets(len(flat), spread.dtype)
-        for number, moves in enumerate(_moves(part.space.units, part.space.width, 7)):
-            base = torch.nan_to_num(peak.vector) + (1.5 if number else 0.0) * moves.flip(0) / MOVES[number] * spread
-            values = part.values(lane, (base[:, None] + points[:, None] * spread[:, None])[None])
-            alive = torch.isfinite(values).all(2)
-            own = torch.zeros_like(moves)
-            own[:, flat] = moves[:, flat]
-            there = part.values(lane, (base + own * spread)[None][:, :, None])[:, :, 0]
-            shape = (*there.shape, len(flat))
-            if not _same(there, predicted(values, own[:, flat].expand(shape)), values, alive):
-                return False
-        return True
 
     def _doubts(self, part: Part, parameters: Mapping[str, Tensor], one: Mapping[str, Tensor]) -> list[str]:
         if part.space.windows:
@@ -448,7 +335,7 @@ class Marginal:
             if bad:
                 said.append(f"Pareto k-hat is above 0.7 for {bad} of {part.space.units} units")
             return said
-        if part.kind == "closed" and not self._closed(part, [{name: value[0] for name, value in one.items()}]):
+        if part.kind == "closed" and not is_closed(part, [{name: value[0] for name, value in one.items()}]):
             return ["the density of what is missing is not Gaussian at the parameters found"]
         if part.kind == "pieces" and not bool(torch.isfinite(part.log_density(one)).all()):
             return ["the integral is not finite at the parameters found"]
@@ -468,21 +355,3 @@ def _words(part: Part) -> str:
     if part.kind == "drawn":
         return f"simulated with {part.nodes} fixed draws in {len(part.left)} dimensions{others}{each}"
     return f"adaptive quadrature with {part.nodes} nodes in {len(part.left)} dimension(s){others}{each}"
-
-
-def _moves(units: int, width: int, number: int) -> list[Tensor]:
-    generator = np.random.default_rng(number)
-    return [torch.from_numpy(size * generator.standard_normal((units, width))) for size in MOVES]
-
-
-def _same(found: Tensor, told: Tensor, values: Tensor, alive: Tensor) -> bool:
-    """Whether densities ``(lane, configuration, unit)`` are what a quadratic told, where that is not impossible."""
-    size = 1 + found.abs() + values.abs().amax(2)
-    same = (found - told).abs() <= ROUNDING * size
-    return bool((same | (~alive & ~torch.isfinite(found))).all())
-
-
-def _residuals(part: Part) -> Any:
-    from pcm.infer.latent.kinks import residuals
-
-    return lambda parameters, vector, codes: residuals(part.space, parameters, vector, codes)

@@ -372,9 +372,12 @@ class Part:
 
     def residuals(self, parameters: Mapping[str, Tensor], place: Place, at: Tensor) -> Tensor:
         """Residuals of kinked sites ``(lane, configuration, node, kink, unit)`` with the coordinate left at nodes."""
-        space = self.space
         rest = place.rest[:, :, None].expand(*at.shape, len(self.flat))
-        vectors = torch.cat([at[..., None], rest], -1)[..., self.order]
+        return self.residuals_at(parameters, torch.cat([at[..., None], rest], -1)[..., self.order])
+
+    def residuals_at(self, parameters: Mapping[str, Tensor], vectors: Tensor) -> Tensor:
+        """Residuals of kinked sites ``(lane, configuration, …, kink, unit)`` at vectors as for :meth:`values`."""
+        space = self.space
         return self._over(parameters, vectors, lambda p, v, c: residuals(space, p, v, c), space.configurations)
 
 

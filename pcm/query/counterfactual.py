@@ -27,12 +27,13 @@ import xarray as xr
 from torch import Tensor
 
 from pcm.errors import QueryError, UnknownNameError, listed, suggestion
-from pcm.io.arviz import data_tree, to_arviz
+from pcm.io.arviz import to_arviz
 from pcm.query.account import Account
 from pcm.query.accounting import account_of
 from pcm.query.effect import Effect, check_probability
 from pcm.query.evaluate import Evaluation
 from pcm.query.evidence import read_units
+from pcm.query.exports import to_dataframe, tree
 from pcm.query.memory import check_fits, read_limit
 from pcm.query.missing import check_method_name
 from pcm.query.model import Model, check_draws
@@ -314,52 +315,12 @@ class Counterfactual:
         ``name=label`` with the probability of each category. An index named like one of the columns is renamed to
         ``name (index)``.
         """
-        check_probability(prob)
-        uncertain = {name for name in self.variables for world in self._run.plans if self._uncertain(world, name)}
-        parts = []
-        for world in self.worlds:
-            columns: dict[str, Any] = {"world": np.full(len(self), world, dtype=object)}
-            for name in self.variables:
-                columns.update(self._columns(name, world, prob, name in uncertain))
-            parts.append(pd.DataFrame(columns, index=self.index))
-        made = pd.concat(parts)
-        clash = {name: f"{name} (index)" for name in made.index.names if name is not None and name in made}
-        return made.rename_axis(index=clash) if clash else made
-
-    def _columns(self, name: str, world: str, prob: float, uncertain: bool) -> dict[str, Any]:
-        site = self._run.structure.sites[name]
-        if self._unordered(name) or (name in self._run.model.categories and site.scalar and not site.inner):
-            count = self._run.category_count(name)
-            labels = self._run.model.categories.get(name, range(count))
-            chances = self._run.chances(world, name).mean(0).numpy()
-            return {f"{name}={label}": chances[:, code] for code, label in enumerate(labels)}
-        mean = self.mean(name, world)
-        flat, names = _columns_of(name, mean)
-        made = dict(zip(names, flat, strict=True))
-        if uncertain and site.cardinality != 2:
-            for end, bound in zip(("low", "high"), np.moveaxis(self.interval(name, prob, world), -1, 0), strict=True):
-                flat, names = _columns_of(name, bound)
-                made.update({f"{column}_{end}": values for column, values in zip(names, flat, strict=True)})
-        return made
+        return to_dataframe(self, prob)
 
     @cached_property
     def inference_data(self) -> Any:
         """What ArviZ reads: group ``posterior`` with dims (chain, draw, world, unit), ``observed_data`` with (unit)."""
-        arrays: dict[str, Any] = {}
-        for name in self.variables:
-            draws = np.stack([self.draws(name, world) for world in self.worlds], 1)
-            extra = tuple(f"{name}_dim_{axis}" for axis in range(draws.ndim - 3))
-            arrays[name] = (("chain", "draw", "world", "unit", *extra), draws[None])
-        for name, value in self._run.parameters.items():
-            if len(value) > 1:
-                extra = tuple(f"{name}_dim_{axis}" for axis in range(value.dim() - 1))
-                arrays[name] = (("chain", "draw", *extra), value.numpy()[None])
-        seen = {}
-        for name in self._observed:
-            array = self.draws(name, FACTUAL)[0]
-            seen[name] = (("unit", *(f"{name}_dim_{axis}" for axis in range(array.ndim - 1))), array)
-        coords = {"world": list(self.worlds), "unit": _unit_labels(self.index)}
-        return to_arviz(data_tree({"posterior": arrays, "observed_data": seen}, coords=coords))
+        return to_arviz(tree(self))
 
     def to_xarray(self) -> xr.Dataset:
         """The draws as one xarray Dataset, dims (chain, draw, world, unit)."""
@@ -481,14 +442,3 @@ class Counterfactual:
 def _averaged(lanes: Tensor) -> Tensor:
     """Mean over parameter draws; of one draw the draw itself, not a copy."""
     return lanes[0] if len(lanes) == 1 else lanes.mean(0)
-
-
-def _columns_of(name: str, array: np.ndarray) -> tuple[list[np.ndarray], list[str]]:
-    if array.ndim == 1:
-        return [array], [name]
-    places = list(np.ndindex(array.shape[1:]))
-    return [array[(slice(None), *place)] for place in places], [f"{name}[{','.join(map(str, p))}]" for p in places]
-
-
-def _unit_labels(index: pd.Index) -> Any:
-    return [str(label) for label in index] if isinstance(index, pd.MultiIndex) else index.to_numpy()

@@ -21,6 +21,7 @@ import xarray as xr
 
 from pcm.errors import QueryError
 from pcm.query.effect import check_probability
+from pcm.query.exports import unit_labels
 from pcm.query.memory import check_fits
 
 if TYPE_CHECKING:
@@ -54,9 +55,8 @@ def means(result: Counterfactual, name: str) -> xr.DataArray:
         found[place] = made
     assert found is not None  # the factual world is always there
     extra = [f"{name}_dim_{axis}" for axis in range(found.ndim - 2)]
-    index = result.index
-    units = [str(label) for label in index] if isinstance(index, pd.MultiIndex) else index.to_numpy()
-    return xr.DataArray(found, dims=("world", "unit", *extra), coords={"world": list(worlds), "unit": units}, name=name)
+    coords = {"world": list(worlds), "unit": unit_labels(result.index)}
+    return xr.DataArray(found, dims=("world", "unit", *extra), coords=coords, name=name)
 
 
 def table(result: Counterfactual, name: str, prob: float) -> pd.DataFrame:

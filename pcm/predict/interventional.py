@@ -34,6 +34,7 @@ from pcm.predict.family_of_worlds import Shifts, read_family, shifted, worst_in_
 from pcm.predict.reading import Reader, outcome_name
 from pcm.query.model import Model
 from pcm.query.sampling import sample
+from pcm.worlds import lane_count
 
 __all__ = ["InterventionalRisk", "interventional_risk"]
 
@@ -252,7 +253,7 @@ class _Trial:
     ) -> None:
         self.readers, self.outcome, self.labels, self.loss, self.seed = readers, outcome, labels, loss, seed
         found = model.parameters(draws, seed, prior=False)
-        count = len(next(iter(found.values()))) if found else 1
+        count = lane_count(found)
         self.given = [{name: found[name][k] for name in model.free} for k in range(count)]
         covariates = list(model.structure.covariates)
         if covariates and data is None:

@@ -22,6 +22,7 @@ from pcm.private.leakage import leak_between
 from pcm.private.mechanism import Mechanism
 from pcm.private.randomized_response import MOST, RandomizedResponse
 from pcm.query.model import Model
+from pcm.worlds import lane_count
 
 __all__ = ["DROP", "MEASURES", "NONE", "TARGETED", "UNIFORM", "Measure", "Worlds", "best_split", "read_worlds"]
 
@@ -150,7 +151,7 @@ def read_worlds(
     names = [*private, *known, utility, *candidates]
     check_finite_model(model, names)
     parameters = model.parameters(draws, seed, prior=False)
-    count = len(next(iter(parameters.values()))) if parameters else 1
+    count = lane_count(parameters)
     joints, levels = [], {}
     for draw in range(count):
         factors, levels = factors_of(model, names, {name: value[draw] for name, value in parameters.items()})

@@ -27,6 +27,7 @@ from pcm.private.enumeration import Factor, check_finite_model, eliminate, facto
 from pcm.private.kernels import kernel_of
 from pcm.private.leakage import leak_between
 from pcm.query.model import Model
+from pcm.worlds import lane_count
 
 __all__ = ["ModelLeak", "model_leak"]
 
@@ -79,7 +80,7 @@ def model_leak(
     names = [*private, *known, *releases]
     check_finite_model(model, names)
     parameters = model.parameters(draws, seed, prior=False)
-    count = len(next(iter(parameters.values()))) if parameters else 1
+    count = lane_count(parameters)
     found: list[tuple[float, float]] = []
     worst, notes = "", ()
     for draw in range(count):

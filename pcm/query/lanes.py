@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from pcm.infer.latent import LatentPosterior, Space
+from pcm.worlds import lane_count
 
 __all__ = ["Lanes", "lanes_of"]
 
@@ -95,7 +96,7 @@ def lanes_of(
     barren: Callable[[range], dict[str, Tensor]] | None,
 ) -> tuple[Lanes, Lanes]:
     """The lanes of expectations, and those of draws."""
-    fitted = len(next(iter(parameters.values()))) if parameters else 1
+    fitted = lane_count(parameters)
     if latent is None:
         main = Lanes(fitted, parameters)
         return main, main if fitted > 1 else Lanes(

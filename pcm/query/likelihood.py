@@ -31,7 +31,7 @@ from pcm.query.evidence import Units, check_cells, check_evidence, read_units
 from pcm.query.exact_fit import Watch
 from pcm.query.missing import named_rows
 from pcm.query.model import Model, check_draws
-from pcm.worlds import Factual, Run, WorldPlan, align, choose_seed, over_lanes
+from pcm.worlds import Factual, Run, WorldPlan, align, choose_seed, lane_count, over_lanes
 
 __all__ = ["log_prob", "start_values", "target_of", "told"]
 
@@ -243,7 +243,7 @@ def _settled(target: Target, marginal: Marginal, model: Model) -> Target:
 def told(posterior: Posterior, marginal: Marginal, model: Model) -> Posterior:
     """The posterior with how the missing values were integrated out; warns where that is not accurate there."""
     some = posterior.thin(8).draws
-    count = len(next(iter(some.values()))) if some else 1
+    count = lane_count(some)
     given = {name: value.expand(count, *value.shape) for name, value in model.given.items()}
     with model.program.sealed():
         problems = marginal.problems({**given, **some})

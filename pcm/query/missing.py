@@ -22,7 +22,7 @@ from pcm.infer.latent.enumeration import MAX_CONFIGURATIONS
 from pcm.infer.latent.links import Links
 from pcm.io import row_ids
 from pcm.query.evidence import check_cells
-from pcm.worlds import noise_given
+from pcm.worlds import lane_count, noise_given
 
 if TYPE_CHECKING:
     from pcm.query.runs import Runs
@@ -36,7 +36,7 @@ WIDTH = 200
 def infer_missing(run: Runs, values: Mapping[str, Tensor], draws: int, method: str = "auto") -> LatentPosterior:
     """The posterior of the missing values of every unit, under every parameter draw."""
     sites = run.structure.sites
-    fitted = len(next(iter(run.parameters.values()))) if run.parameters else 1
+    fitted = lane_count(run.parameters)
     draws = fitted if fitted > 1 else draws
     rows = row_ids(run.index)
     first = {name: value[0] for name, value in run.parameters.items()}

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from pcm.query.question import Question
 from pcm.query.sampling import covariates_of
-from pcm.worlds import Joint, PerUnit, Replayed, Target, WorldPlan, align, over_lanes
+from pcm.worlds import Joint, PerUnit, Replayed, Target, WorldPlan, align, lane_count, over_lanes
 
 __all__ = ["Setting", "enumerate_joint", "exact_words"]
 
@@ -40,7 +40,7 @@ class Setting:
         self.model = model
         self.covariates, self.index = covariates_of(model, data, None if data is not None else question.units)
         self.parameters = model.parameters(question.draws, question.seed, prior=True)
-        self.lanes = len(next(iter(self.parameters.values()))) if self.parameters else 1
+        self.lanes = lane_count(self.parameters)
         self.counted = data is not None
         if self.lanes > 1 and data is None:  # the lanes' units add up: each needs few
             self.index = self.index[: max(200, 2_000_000 // self.lanes)]

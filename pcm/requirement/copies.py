@@ -41,7 +41,7 @@ from pcm.query.model import Model
 from pcm.query.runs import Runs
 from pcm.requirement.references import references
 from pcm.requirement.target import Copy, TargetPlan
-from pcm.worlds import Constant, Factual, WorldPlan, noise_given, over_lanes
+from pcm.worlds import Constant, Factual, WorldPlan, lane_count, noise_given, over_lanes
 from pcm.worlds.replay import Run, set_value
 
 __all__ = ["Copies", "CopyDraws"]
@@ -121,7 +121,7 @@ class Copies(Runs):
         self.structure = model.structure
         spread = any(self._spread(copy.node) for copy in plan.replayed if copy.node != plan.outcome)
         varies = bool(noise or spread or units.missing or plan.referred)
-        fitted = len(next(iter(parameters.values()))) if parameters else 1
+        fitted = lane_count(parameters)
         # without parameter draws the states differ in their copies alone, where these differ at all
         self.states, self.copies = states if fitted == 1 and varies else fitted, copies if varies else 1
         parameters = {name: value.expand(self.states, *value.shape[1:]) for name, value in parameters.items()}

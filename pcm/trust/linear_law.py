@@ -29,7 +29,7 @@ from pcm.couplings import unwrap
 from pcm.errors import ArgumentError
 from pcm.query.model import Model
 from pcm.scm import SCM
-from pcm.worlds import Constant, PerUnit, Stochastic, Target, WorldPlan, forward, over_lanes, world_noise
+from pcm.worlds import Constant, PerUnit, Stochastic, Target, WorldPlan, forward, lane_count, over_lanes, world_noise
 
 __all__ = ["LinearLaw", "generic_law", "linear_law", "mechanism_at"]
 
@@ -132,7 +132,7 @@ def linear_law(scm: SCM, *, draws: int = 500, seed: int = 0) -> LinearLaw | str:
     names = tuple(sites)
     probes = _probes(model, names)
     parameters = model.parameters(draws, seed, prior=True)
-    lanes = len(next(iter(parameters.values()))) if parameters else 1
+    lanes = lane_count(parameters)
     count = len(next(iter(probes.values())))
 
     def one(lane: dict[str, Tensor]) -> dict[str, Tensor]:

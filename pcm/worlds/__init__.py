@@ -19,6 +19,7 @@ from pcm.worlds.intervention import Target as Target
 from pcm.worlds.intervention import align as align
 from pcm.worlds.intervention import read_interventions as read_interventions
 from pcm.worlds.joint import Joint as Joint
+from pcm.worlds.lanes import lane_count as lane_count
 from pcm.worlds.lanes import over_lanes as over_lanes
 from pcm.worlds.noise import choose_seed as choose_seed
 from pcm.worlds.noise import uniforms as uniforms
@@ -49,6 +50,7 @@ __all__ = [
     "choose_seed",
     "factual",
     "forward",
+    "lane_count",
     "noise_given",
     "noise_shape",
     "over_lanes",

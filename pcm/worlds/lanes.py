@@ -11,7 +11,7 @@ cache; where a program cannot be mapped (Python control flow on a parameter), la
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -20,10 +20,19 @@ from torch.utils import _pytree as pytree
 
 from pcm.errors import PCMError
 
-__all__ = ["over_lanes"]
+__all__ = ["lane_count", "over_lanes"]
 
 #: Elements (lanes × values a lane) in one chunk: 2.5 MB a tensor in float64.
 CHUNK = 320_000
+
+
+def lane_count(parameters: Mapping[str, Tensor]) -> int:
+    """How many draws of the parameters there are; without parameters one.
+
+    >>> lane_count({"slope": torch.zeros(3, 2)}), lane_count({})
+    (3, 1)
+    """
+    return len(next(iter(parameters.values()))) if parameters else 1
 
 
 def over_lanes(

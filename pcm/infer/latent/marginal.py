@@ -38,7 +38,7 @@ from pcm.infer.latent.smooth import smoothed
 from pcm.infer.latent.space import Space
 from pcm.infer.latent.windows import Windows, edge_share, endless, first_windows
 from pcm.program import Program
-from pcm.worlds import WorldPlan
+from pcm.worlds import WorldPlan, lane_count
 
 __all__ = ["Marginal"]
 
@@ -112,7 +112,7 @@ class Marginal:
 
     def log_densities(self, parameters: Mapping[str, Tensor]) -> Tensor:
         """The log likelihood at parameters ``(draw, …)``; ``(draw,)``."""
-        lanes = next(iter(parameters.values())).shape[0] if parameters else 1
+        lanes = lane_count(parameters)
         step = max(1, CHUNK // max(1, self.cost))
         found = [
             self._sum({name: value[start : start + step] for name, value in parameters.items()})

@@ -25,6 +25,7 @@ from pcm.infer.latent.kinks import panels, piece_integral, piece_nodes, residual
 from pcm.infer.latent.quadratic import integral, offsets
 from pcm.infer.latent.quadrature import LEVELS, Rule, drawn_rule, product_rule
 from pcm.infer.latent.space import Space
+from pcm.worlds import lane_count
 
 __all__ = ["Part", "Terms"]
 
@@ -130,7 +131,7 @@ class Part:
 
     def error(self, parameters: Mapping[str, Tensor]) -> float:
         """Largest difference from the next finer rule, nats a unit, at parameters ``(lane, …)``."""
-        place = self.placed(parameters, _count(parameters))
+        place = self.placed(parameters, lane_count(parameters))
         coarse, fine = (self.terms(parameters, place, level).total for level in (self.level, self.level + 1))
         return float(torch.nan_to_num((coarse - fine).abs(), nan=math.inf).max())
 
@@ -138,7 +139,7 @@ class Part:
 
     def log_density(self, parameters: Mapping[str, Tensor]) -> Tensor:
         """Sum over units of the log marginal, at parameters ``(lane, …)``; ``(lane,)``."""
-        lanes = _count(parameters)
+        lanes = lane_count(parameters)
         single = lanes == 1
         place = self.placed(parameters, lanes)
         found = self.terms(parameters, place, self.level if single else self.rough)
@@ -383,7 +384,3 @@ class Part:
 
 def _lane(parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: value.detach()[None] for name, value in parameters.items()}
-
-
-def _count(parameters: Mapping[str, Tensor]) -> int:
-    return next(iter(parameters.values())).shape[0] if parameters else 1

@@ -27,6 +27,7 @@ from pcm.query.bounds.tables import read_table
 from pcm.query.bounds.units import frechet
 from pcm.query.bounds.worlds import Asked
 from pcm.query.model import Model
+from pcm.worlds import lane_count
 
 __all__ = ["bounds"]
 
@@ -187,7 +188,7 @@ def _laws_of_model(
     for do, table in experiments:
         names |= {n for n in (*do, *_columns(table)) if n in model.structure.sites}
     parameters = model.parameters(draws, seed, prior=False)
-    count = len(next(iter(parameters.values()))) if parameters else 1
+    count = lane_count(parameters)
     lanes = [{name: value[lane] for name, value in parameters.items()} for lane in range(count)]
     return [law_of_model(model, names, lane, pairs, latent) for lane in lanes], experiments
 

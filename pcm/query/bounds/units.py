@@ -38,7 +38,7 @@ from pcm.query.bounds.question import Atom, Query
 from pcm.query.bounds.result import Bounds
 from pcm.query.evidence import columns_of
 from pcm.query.model import Model
-from pcm.worlds import read_interventions, set_value
+from pcm.worlds import lane_count, read_interventions, set_value
 
 __all__ = ["frechet"]
 
@@ -92,7 +92,7 @@ def frechet(model: Model, query: Query, data: Any, *, draws: int = 50, seed: int
     units = len(evidence.index)
     given = {name: value for name, value in evidence.values.items() if sites[name].kind != "deterministic"}
     parameters = model.parameters(draws, seed, prior=False)
-    count = len(next(iter(parameters.values()))) if parameters else 1
+    count = lane_count(parameters)
     ends = []
     with model.program.sealed():
         observed = _codes(given[outcome], sites[outcome].one_hot)

@@ -38,7 +38,7 @@ from pcm.query.criticism.residuals import as_columns, noises
 from pcm.query.criticism.result import Criticism
 from pcm.query.evidence import check_evidence, read_units
 from pcm.query.model import Model
-from pcm.worlds import PerUnit, WorldPlan, align, choose_seed
+from pcm.worlds import PerUnit, WorldPlan, align, choose_seed, lane_count
 
 __all__ = ["FEWEST", "collapsed", "criticise"]
 
@@ -208,7 +208,7 @@ class _Run:
         )
 
     def _parameters(self) -> None:
-        lanes = len(next(iter(self.parameters.values()))) if self.parameters else 1
+        lanes = lane_count(self.parameters)
         if lanes == 1 and (self.model.free or self.model.program.trainable):
             self.notes.append(
                 "parameters at one point estimate: on the data that they were fitted to, the tests err on the side of "

@@ -29,7 +29,7 @@ from pcm.program import Site
 from pcm.query.criticism.mechanisms import Check
 from pcm.query.criticism.residuals import as_columns, own_coupling, unordered
 from pcm.query.model import Model
-from pcm.worlds import WorldPlan, factual, forward, over_lanes, world_noise
+from pcm.worlds import WorldPlan, factual, forward, lane_count, over_lanes, world_noise
 
 __all__ = ["bayesian_p", "compare", "kind_of", "replicates"]
 
@@ -49,7 +49,7 @@ def replicates(
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Data sets given the observed parents, and run forward; each ``(draw, *inner, unit, *event)`` by name."""
     sites, units = model.structure.sites, len(rows)
-    lanes = len(next(iter(parameters.values()))) if parameters else 1
+    lanes = lane_count(parameters)
     count = lanes if lanes > 1 else draws
     needed = frozenset(names)
     covariates = {name: values[name] for name in model.structure.covariates}

@@ -34,7 +34,7 @@ from pcm.couplings.independent import Independent
 from pcm.program import Site
 from pcm.query.criticism.features import FEW_UNITS, MOST_LEVELS, legendre
 from pcm.query.model import Model
-from pcm.worlds import Factual, WorldPlan, factual, over_lanes, uniforms
+from pcm.worlds import Factual, WorldPlan, factual, lane_count, over_lanes, uniforms
 
 __all__ = ["Noise", "as_columns", "as_uniform", "noises", "own_coupling", "unordered"]
 
@@ -175,7 +175,7 @@ def noises(
             out[f"centre {name}"] = _centre(ways[name], fn).to(torch.float64).expand(value.shape)
         return out
 
-    count = len(next(iter(parameters.values()))) if parameters else 1
+    count = lane_count(parameters)
     if count == 1:
         made = {key: value[None] for key, value in one({name: value[0] for name, value in parameters.items()}).items()}
         looped = False

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -18,12 +19,12 @@ if TYPE_CHECKING:
     from pcm.query.evaluate import Evaluation
     from pcm.query.model import Model
 
-__all__ = ["account_of", "fit_notes", "parameter_words", "site_accounts"]
+__all__ = ["account_of", "account_of_fresh", "parameter_words"]
 
 
 def account_of(run: Evaluation) -> Account:
     """The account of a counterfactual."""
-    sites = site_accounts(run.model, run.needed)
+    sites = _site_accounts(run.model, run.needed)
     for name in run.missing:
         sites[name] = replace(sites[name], abduction=f"{_missing_words(run, name)}; {sites[name].abduction}")
     discrete = [name for name in run.needed if run.structure.sites[name].discrete]
@@ -32,7 +33,7 @@ def account_of(run: Evaluation) -> Account:
     basis = "model-dependent: unit counterfactuals rest on the program's structural equations"
     if discrete:
         basis += f" (of discrete {', '.join(sorted(discrete))}: on the coupling, which data cannot test)"
-    notes = [*run.structure.notes, *fit_notes(run.model)]
+    notes = [*run.structure.notes, *_fit_notes(run.model)]
     noised = {name: site.mechanism for name, site in run.structure.sites.items() if site.mechanism is not None}
     notes += [f"{name} is private noise: {mechanism!r}" for name, mechanism in noised.items()]
     if run.latent is not None:
@@ -61,21 +62,20 @@ def account_of(run: Evaluation) -> Account:
     )
 
 
-def site_accounts(model: Model, needed: frozenset[str]) -> dict[str, SiteAccount]:
-    """How each stochastic site's noise was treated."""
-    made = {}
-    for name in model.structure.stochastic:
-        site = model.structure.sites[name]
-        if site.coupling is None:
-            continue
-        if name not in needed:
-            words = "not needed"
-        elif site.coupling.rung < 3:
-            words = "fresh"
-        else:
-            words = "exact" if site.coupling.invertible else "law"
-        made[name] = SiteAccount(site.family, site.coupling.name, words)
-    return made
+def account_of_fresh(
+    model: Model, lanes: int, worlds: dict[str, str], *, rung: int, needed: Collection[str] = ()
+) -> Account:
+    """The account of an average over fresh units, under ``lanes`` draws of the parameters."""
+    words, khat, ess = parameter_words(model, lanes)
+    return Account(
+        rung=rung,
+        sites=_site_accounts(model, needed),
+        parameters=words,
+        worlds=worlds,
+        khat=khat,
+        ess=ess,
+        notes=(*model.structure.notes, *_fit_notes(model)),
+    )
 
 
 def parameter_words(model: Model, lanes: int) -> tuple[str, float | None, float | None]:
@@ -92,7 +92,24 @@ def parameter_words(model: Model, lanes: int) -> tuple[str, float | None, float 
     return f"posterior ({model.posterior.method}, {lanes} draws)", float(khat) if khat is not None else None, ess
 
 
-def fit_notes(model: Model) -> tuple[str, ...]:
+def _site_accounts(model: Model, needed: Collection[str]) -> dict[str, SiteAccount]:
+    """How each stochastic site's noise was treated."""
+    made = {}
+    for name in model.structure.stochastic:
+        site = model.structure.sites[name]
+        if site.coupling is None:
+            continue
+        if name not in needed:
+            words = "not needed"
+        elif site.coupling.rung < 3:
+            words = "fresh"
+        else:
+            words = "exact" if site.coupling.invertible else "law"
+        made[name] = SiteAccount(site.family, site.coupling.name, words)
+    return made
+
+
+def _fit_notes(model: Model) -> tuple[str, ...]:
     """What the fit did about missing values."""
     found = {} if model.posterior is None else model.posterior.diagnostics
     notes = [f"in the fit, {words}" for words in found.get("missing", ())]

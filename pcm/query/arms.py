@@ -29,7 +29,7 @@ from pcm.couplings import unwrap
 from pcm.errors import QueryError
 from pcm.io import row_ids
 from pcm.query.account import Account
-from pcm.query.accounting import account_of, fit_notes, parameter_words, site_accounts
+from pcm.query.accounting import account_of, account_of_fresh
 from pcm.query.evaluate import Evaluation
 from pcm.query.evidence import read_units
 from pcm.query.question import Question
@@ -173,7 +173,7 @@ def _exact(
         means["treated"],
         means["control"],
         kept,
-        _account(question, setting, joints, words),
+        _account(setting, joints, words),
         index=None if columns else index,
         weights=weight[:, there] if columns else None,
         sampled=None if index is not None and not columns else lambda: _again(question, joints, columns),
@@ -222,7 +222,7 @@ def _drawn(
         out, _ = over_lanes(one, inputs, setting.lanes, size=units)
     _check_finite(question, {world: out[world] for world in plans})
     words = f"averaged over {units} fresh units" + (f" a draw, {setting.lanes} draws" if setting.lanes > 1 else "")
-    account = _account(question, setting, joints, {w: words + _why(joint) for w, joint in joints.items()})
+    account = _account(setting, joints, {w: words + _why(joint) for w, joint in joints.items()})
     kept = {name: out[f"column {name}"] for name in columns}
     return Arms(out["treated"], out["control"], kept, account, setting.index, fresh=not setting.counted)
 
@@ -265,16 +265,6 @@ def _why(joint: Joint) -> str:
     return f": there are {joint.size:,} joint assignments, more than {MAX_ASSIGNMENTS:,}"
 
 
-def _account(question: Question, setting: Setting, joints: dict[str, Joint], words: dict[str, str]) -> Account:
-    model = setting.model
-    parameters, khat, ess = parameter_words(model, setting.lanes)
+def _account(setting: Setting, joints: dict[str, Joint], words: dict[str, str]) -> Account:
     nested = any(joint.plan.reference is not None for joint in joints.values())
-    return Account(
-        rung=3 if nested else 2,
-        sites=site_accounts(model, frozenset()),
-        parameters=parameters,
-        worlds=words,
-        khat=khat,
-        ess=ess,
-        notes=(*model.structure.notes, *fit_notes(model)),
-    )
+    return account_of_fresh(setting.model, setting.lanes, words, rung=3 if nested else 2)

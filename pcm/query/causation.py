@@ -29,7 +29,7 @@ from torch import Tensor
 
 from pcm.errors import QueryError
 from pcm.query.account import Account
-from pcm.query.accounting import account_of, fit_notes, parameter_words, site_accounts
+from pcm.query.accounting import account_of, account_of_fresh
 from pcm.query.effect import Effect
 from pcm.query.evaluate import Evaluation
 from pcm.query.evidence import read_units
@@ -141,16 +141,8 @@ def _exact(
     hit, member = found["hit"].mean(-1), found["member"].mean(-1)
     if not bool((member > 0).all()):
         raise nobody()
-    parameters, khat, ess = parameter_words(asked.model, setting.lanes)
-    account = Account(
-        rung=3,
-        sites=site_accounts(asked.model, frozenset(joint.inner or {})),
-        parameters=parameters,
-        worlds=dict.fromkeys(("treated", "control"), exact_words(joint)),
-        khat=khat,
-        ess=ess,
-        notes=(*asked.model.structure.notes, *fit_notes(asked.model)),
-    )
+    words = dict.fromkeys(("treated", "control"), exact_words(joint))
+    account = account_of_fresh(asked.model, setting.lanes, words, rung=3, needed=joint.inner or {})
     return (hit / member).numpy(), account
 
 

@@ -314,12 +314,7 @@ def check_finite(value: Tensor, name: str, index: pd.Index, world: str, site: Si
     from 2**53 on are no longer whole numbers: a rate has overflowed.
     """
     if site.discrete and site.cardinality is None and value.numel() and float(value.max()) >= _MOST_COUNT:
-        rows = (
-            (value >= _MOST_COUNT).movedim(lanes + len(site.inner), 0).flatten(1).any(1)
-            if value.dim() > 1
-            else (value >= _MOST_COUNT)
-        )
-        labels = [index[int(row)] for row in rows.nonzero().flatten()]
+        labels = _where(value >= _MOST_COUNT, index, lanes + len(site.inner))
         raise QueryError(
             f"in world '{world}' the program gives '{name}' ({site.family}) a count of 2**53 or more for {len(labels)} "
             f"of {len(index)} units (first: {listed(labels, 5)}): its rate is too large, or has overflowed.",
@@ -332,8 +327,7 @@ def check_finite(value: Tensor, name: str, index: pd.Index, world: str, site: Si
     bad = ~torch.isfinite(value)
     if not bool(bad.any()):
         return
-    rows = bad.movedim(lanes + len(site.inner), 0).flatten(1).any(1) if bad.dim() > 1 else bad
-    labels = [index[int(row)] for row in rows.nonzero().flatten()]
+    labels = _where(bad, index, lanes + len(site.inner))
     raise QueryError(
         f"in world '{world}' the program gives '{name}' a value that is not finite for {len(labels)} of {len(index)} "
         f"units (first: {listed(labels, 5)}); look at what its mechanism does there.",
@@ -341,3 +335,9 @@ def check_finite(value: Tensor, name: str, index: pd.Index, world: str, site: Si
         world=world,
         rows=labels[:5],
     )
+
+
+def _where(bad: Tensor, index: pd.Index, axis: int) -> list[Any]:
+    """Names of the units, on this axis, of which any cell is bad."""
+    rows = bad.movedim(axis, 0).flatten(1).any(1) if bad.dim() > 1 else bad
+    return [index[int(row)] for row in rows.nonzero().flatten()]

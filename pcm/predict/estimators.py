@@ -38,7 +38,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from pcm.errors import ArgumentError, DataError, QueryError, UnknownNameError, listed
 from pcm.predict.design import column_names, columns, rows_of, variable_of
-from pcm.predict.families import Family, Fitted, Members, family
+from pcm.predict.families import Family, Fitted, family, members_of
 from pcm.predict.matched import fit_matched
 from pcm.predict.prediction import ClassPrediction, Prediction
 from pcm.predict.response import responses
@@ -216,7 +216,7 @@ class _Causal(BaseEstimator):
             design = columns(made.inputs, self._sites)
         states, copies, rows, width = design.shape
         count = states if states > 1 else self.states
-        found = _shared(self.fits_, design.reshape(states, copies * rows, width), count)
+        found = members_of(self.fits_, design.reshape(states, copies * rows, width), count)
         return found.mean.reshape(count, copies, rows, *found.mean.shape[2:]), found.noise
 
     def gaps(self, *, units: int = 4_000) -> pd.DataFrame:
@@ -465,22 +465,3 @@ class CausalClassifier(ClassifierMixin, _Causal):
         return ClassPrediction(
             mean, self.classes_.tolist(), index=index, name=self.outcome or "outcome", seed=self.seed
         )
-
-
-def _shared(fits: list[Fitted], design: np.ndarray, count: int) -> Members:
-    """Members' predictions, each member from one of the fits in turn."""
-    if len(fits) == 1:
-        return fits[0].members(design, count)
-    found = [
-        fitted.members(design if len(design) == 1 else design[place :: len(fits)], len(range(place, count, len(fits))))
-        for place, fitted in enumerate(fits)
-        if place < count
-    ]
-    order = np.argsort(np.concatenate([np.arange(place, count, len(fits)) for place in range(len(found))]))
-    mean = np.concatenate([each.mean for each in found])[order]
-    if found[0].noise is None:
-        return Members(mean)
-    noise = [
-        np.broadcast_to(each.noise, (len(each.mean), each.noise.shape[1])) for each in found if each.noise is not None
-    ]
-    return Members(mean, np.concatenate(noise)[order])

@@ -11,6 +11,7 @@ from pcm.predict.families.family import ATOMS as ATOMS
 from pcm.predict.families.family import Family as Family
 from pcm.predict.families.family import Fitted as Fitted
 from pcm.predict.families.family import Members as Members
+from pcm.predict.families.family import members_of as members_of
 from pcm.predict.families.gaussian_process import GaussianProcess as GaussianProcess
 from pcm.predict.families.linear import Linear as Linear
 from pcm.predict.families.network import Network as Network
@@ -27,6 +28,7 @@ __all__ = [
     "Network",
     "Trees",
     "family",
+    "members_of",
 ]
 
 #: By the names that users write.

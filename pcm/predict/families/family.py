@@ -18,6 +18,7 @@ about many copies of a row it answers them all alike, so that averages over copi
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +27,7 @@ from scipy.special import ndtri
 
 from pcm.errors import ArgumentError, DataError
 
-__all__ = ["ATOMS", "Family", "Fitted", "Members", "by_member", "checked", "gaussian_atoms"]
+__all__ = ["ATOMS", "Family", "Fitted", "Members", "by_member", "checked", "gaussian_atoms", "members_of"]
 
 #: Equally likely values by which noise is represented: the mid-quantiles of its law.
 ATOMS = 199
@@ -82,6 +83,32 @@ class Family(ABC):
         DataError
             Too few rows, or values that are not finite.
         """
+
+
+def members_of(fits: Sequence[Fitted], design: Array, count: int) -> Members:
+    """Predictions of ``count`` members, each from one of several fits in turn; rows as for :meth:`Fitted.members`.
+
+    >>> class Constant(Fitted):
+    ...     def __init__(self, value): self.value = value
+    ...     def members(self, x, count): return Members(np.full((count, x.shape[-2]), self.value))
+    >>> members_of([Constant(1.0), Constant(2.0)], np.zeros((4, 0)), 3).mean[:, 0].tolist()
+    [1.0, 2.0, 1.0]
+    """
+    if len(fits) == 1:
+        return fits[0].members(design, count)
+    found = [
+        fitted.members(design if len(design) == 1 else design[place :: len(fits)], len(range(place, count, len(fits))))
+        for place, fitted in enumerate(fits)
+        if place < count
+    ]
+    order = np.argsort(np.concatenate([np.arange(place, count, len(fits)) for place in range(len(found))]))
+    mean = np.concatenate([each.mean for each in found])[order]
+    if found[0].noise is None:
+        return Members(mean)
+    noise = [
+        np.broadcast_to(each.noise, (len(each.mean), each.noise.shape[1])) for each in found if each.noise is not None
+    ]
+    return Members(mean, np.concatenate(noise)[order])
 
 
 def by_member(x: Array, count: int) -> Array:

@@ -26,10 +26,11 @@ from torch import Tensor
 from pcm.couplings import Censored
 from pcm.couplings.parameters import concrete
 from pcm.errors import ArgumentError, DataError, SupportError
-from pcm.private.mechanism import Mechanism, check_distance, check_plain, refuse_rows
+from pcm.private.checks import check_distance, check_plain, refuse_rows
+from pcm.private.mechanism import Mechanism
 from pcm.private.sampler import opendp
 
-__all__ = ["Additive", "check_loss"]
+__all__ = ["Additive"]
 
 _WHOLE, _REACH, _SHORT = 2.0**53, 40.0, 31
 
@@ -90,9 +91,7 @@ class Additive(Mechanism):
         scale = number
         if name != "scale":
             scale = (high - low) / (number if name == "epsilon" else math.sqrt(2.0 * number))
-        made = {"scale": scale, "bounds": (low, high), "clip": clip, "clamp": ends, "public": public}
-        for key, value in made.items():
-            object.__setattr__(self, key, value)
+        self._fix(scale=scale, bounds=(low, high), clip=clip, clamp=ends, public=public)
         self._check_noise(asked)
 
     def _check_noise(self, asked: str) -> None:
@@ -229,18 +228,6 @@ class Additive(Mechanism):
     def decode(self, answers: np.ndarray) -> np.ndarray:
         """Integers where the noise is."""
         return answers.astype(np.int64) if self.integer else answers
-
-
-def check_loss(asked: str, **given: Any) -> tuple[str, float]:
-    """The one of several ways to state the noise that was given: its name and its positive number."""
-    named = {name: value for name, value in given.items() if value is not None}
-    if len(named) != 1:
-        raise ArgumentError(f"{asked}: give one of {', '.join(f'{name}=' for name in given)}; found {named or 'none'}.")
-    ((name, value),) = named.items()
-    number = float(check_plain(value, f"{asked}({name}=…)", True))
-    if not number > 0:
-        raise ArgumentError(f"{asked}({name}={value!r}): a positive number is needed.")
-    return name, number
 
 
 def _by_convention(low: float, high: float) -> bool:

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from pcm.errors import ArgumentError
-from pcm.private.mechanism import refuse_rows
+from pcm.private.checks import refuse_rows
 from pcm.private.statistic import Statistic
 
 __all__ = ["CrossTable"]

@@ -19,7 +19,8 @@ from typing import Any, ClassVar, final
 from torch import Tensor
 
 from pcm.couplings import DiscreteLaplace as Law
-from pcm.private.additive import Additive, check_loss
+from pcm.private.additive import Additive
+from pcm.private.checks import check_loss
 from pcm.private.sampler import accounting
 
 __all__ = ["DiscreteLaplace"]

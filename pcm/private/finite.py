@@ -21,7 +21,8 @@ from torch import Tensor
 
 from pcm.couplings.parameters import concrete
 from pcm.errors import ArgumentError, DataError, SupportError, listed
-from pcm.private.mechanism import Mechanism, refuse_rows
+from pcm.private.checks import refuse_rows
+from pcm.private.mechanism import Mechanism
 
 __all__ = ["Finite", "check_labels", "pure_event"]
 

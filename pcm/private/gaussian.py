@@ -20,7 +20,8 @@ from typing import Any, ClassVar, final
 import pyro.distributions as dist
 from torch import Tensor
 
-from pcm.private.additive import Additive, check_loss
+from pcm.private.additive import Additive
+from pcm.private.checks import check_loss
 from pcm.private.sampler import accounting
 
 __all__ = ["Gaussian"]

@@ -23,15 +23,16 @@ import json
 import math
 import os
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import pandas as pd
 
 from pcm.errors import ArgumentError, BudgetError, LedgerError
 from pcm.private.book import Book, Entry
+from pcm.private.checks import check_delta
 from pcm.private.composition import RELATIONS, Loss, total_epsilon, total_rho
+from pcm.private.costed import TOLERANCE, Costed
 from pcm.private.events import Promise, concentrated, decode, encode, pure_epsilon
-from pcm.private.mechanism import TOLERANCE
 from pcm.private.sampler import accounting
 
 __all__ = ["Ledger"]
@@ -39,19 +40,6 @@ __all__ = ["Ledger"]
 RAW = "raw"
 _STATUSES = ("debited", "released", "booked", RAW)
 _WORDS = {"replace": "replaced", "add_remove": "added or removed"}
-
-
-class Costed(Protocol):
-    """What a debit is for: a mechanism, or a statistic of a table."""
-
-    @property
-    def event(self) -> Any:
-        """The loss of one row replaced."""
-        ...
-
-    def record(self) -> dict[str, Any]:
-        """Constants by name."""
-        ...
 
 
 class Ledger:
@@ -249,7 +237,7 @@ class Ledger:
                 f"book('{name}', …): give an event, or epsilon= (and delta=), or rho=: one of the three."
             )
         if epsilon is not None:
-            event = Promise(_positive("epsilon", epsilon), _delta(delta))
+            event = Promise(_positive("epsilon", epsilon), check_delta(delta))
         elif rho is not None:
             event = accounting().ZCDpEvent(_positive("rho", rho))
         return self._append(name, event, relation, {"mechanism": "booked"}, None, "booked")
@@ -401,7 +389,7 @@ def _terms(epsilon: Any, delta: Any, rho: Any, unit: Any, neighbouring: Any) -> 
         raise ArgumentError(f"Ledger(neighbouring={neighbouring!r}): one of {RELATIONS} is needed.")
     return {
         "epsilon": None if epsilon is None else _positive("epsilon", epsilon),
-        "delta": None if delta is None else _delta(delta),
+        "delta": None if delta is None else check_delta(delta),
         "rho": None if rho is None else _positive("rho", rho),
         "unit": unit,
         "neighbouring": neighbouring,
@@ -423,12 +411,6 @@ def _check_found(found: dict[str, Any], path: Any) -> None:
 def _positive(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, float | int) or not 0 < value < math.inf:
         raise ArgumentError(f"{name}={value!r}: a positive, finite number is needed.")
-    return float(value)
-
-
-def _delta(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, float | int) or not 0 <= value < 1:
-        raise ArgumentError(f"delta={value!r}: a probability below 1 is needed.")
     return float(value)
 
 

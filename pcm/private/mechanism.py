@@ -18,9 +18,7 @@ whatever anyone knows (local differential privacy, one row replaced by another):
 
 from __future__ import annotations
 
-import dataclasses
-import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -29,22 +27,18 @@ import torch
 from torch import Tensor
 
 from pcm.couplings import Noised
-from pcm.errors import ArgumentError, DataError, PCMError, listed
+from pcm.errors import ArgumentError
+from pcm.private.checks import check_ledger, check_units
+from pcm.private.costed import Costed
 from pcm.private.release import Release, Simulated, read_column
 
 if TYPE_CHECKING:
     from pcm.private.ledger import Ledger
 
-__all__ = ["TOLERANCE", "Mechanism", "check_distance", "check_plain", "refuse_rows"]
-
-#: How far OpenDP's map, which rounds up, may lie from the closed form, relatively.
-TOLERANCE = 1e-9
-
-ROWS = ("row", "record")
-"""Units of privacy of which one person may have several."""
+__all__ = ["Mechanism"]
 
 
-class Mechanism(ABC):
+class Mechanism(Costed):
     """A private mechanism for one value a unit; frozen, compared by its constants.
 
     Attributes
@@ -68,32 +62,12 @@ class Mechanism(ABC):
         """ρ (zero-concentrated) of one row replaced, in closed form; ``ε² / 2`` of a pure guarantee."""
         return 0.5 * self.epsilon**2
 
-    @property
-    @abstractmethod
-    def event(self) -> Any:
-        """The loss of one row replaced, as a dp-accounting ``DpEvent``."""
-
-    @property
-    @abstractmethod
-    def measurement(self) -> Any:
-        """OpenDP's measurement."""
-
     @abstractmethod
     def map(self, distance: float | None = None) -> float:
         """OpenDP's privacy map: the loss between inputs this far apart (default: as far as two rows can be)."""
 
-    def cost(self) -> float:
-        """What OpenDP's map says one row replaced costs: ε, or ρ where :attr:`measure` is zero-concentrated.
-
-        Raises
-        ------
-        PCMError
-            Where it lies above the closed form by more than rounding.
-        """
-        found, stated = self.map(), self.epsilon if self.measure == "max_divergence" else self.rho
-        if not abs(found - stated) <= TOLERANCE * max(1.0, stated):
-            raise PCMError(f"{self!r} states a loss of {stated!r}, and OpenDP's map says {found!r}.")
-        return found
+    def _losses(self) -> tuple[float, float]:
+        return self.map(), self.epsilon if self.measure == "max_divergence" else self.rho
 
     # -- the law -----------------------------------------------------------------------------------------------------
 
@@ -167,28 +141,14 @@ class Mechanism(ABC):
         BudgetError
             The ledger cannot pay; nothing is drawn.
         """
-        from pcm.private.ledger import Ledger
-
-        if not isinstance(ledger, Ledger):
-            raise ArgumentError(f"release(data, ledger): the ledger is a private.Ledger; found {ledger!r}.")
+        check_ledger(ledger, "release(data, ledger)")
         array, index, own = read_column(data, name or type(self).__name__)
         name = str(own) if name is None and own is not None else name
         if not isinstance(name, str) or not name:
             raise ArgumentError("release(data, ledger, name=…): what is released needs a name for the ledger.")
-        if not index.is_unique and ledger.unit not in ROWS:
-            again = index[index.duplicated()].unique()
-            raise DataError(
-                f"'{name}' has several rows for one {ledger.unit} ({listed(again, 5)}), and the ledger's unit of "
-                f"privacy is one {ledger.unit}: give each one row, or keep a ledger of unit='row'.",
-                column=name,
-                rows=list(again[:5]),
-            )
+        check_units(index, ledger.unit, name)
         values = self.read(array, index, name)
-        measurement = self.measurement
-        self.cost()
-        entry = ledger.debit(name, self, rows=len(values))
-        answers = self.draw(measurement, values)
-        ledger.settle(entry)
+        answers, entry = self._paid(ledger, name, len(values), lambda made: self.draw(made, values))
         return Release(self.decode(answers), self, index=index, name=name, entry=entry)
 
     def simulate(self, data: Any, *, seed: int | None = None) -> Simulated:
@@ -229,48 +189,3 @@ class Mechanism(ABC):
     def decode(self, answers: np.ndarray) -> np.ndarray:
         """The program's numbers as answers."""
         return answers
-
-    # -- the ledger's record -----------------------------------------------------------------------------------------
-
-    def record(self) -> dict[str, Any]:
-        """Constants by name, for the ledger."""
-        fields = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}  # pyright: ignore
-        return {"mechanism": type(self).__name__, **fields}
-
-
-def check_plain(value: Any, asked: str, public: bool) -> float:
-    """A finite Python number; anything that looks computed from data is refused unless it was declared public."""
-    if type(value) not in (int, float) and not public:
-        raise ArgumentError(
-            f"{asked}: {value!r} ({type(value).__name__}) is not a plain number. A bound computed from the data gives "
-            "the data away: write down one known beforehand, or declare it with public=True."
-        )
-    try:
-        number = float(value) if not isinstance(value, str | bool) else None
-    except (TypeError, ValueError):
-        number = None
-    if number is None:
-        raise ArgumentError(f"{asked}: {value!r} is no number.")
-    if not math.isfinite(number):
-        raise ArgumentError(f"{asked}: {value!r} is not finite.")
-    return int(value) if isinstance(value, int) else number
-
-
-def check_distance(value: Any) -> float:
-    """How far two inputs are apart: a number, finite and not negative."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-        raise ArgumentError(f"map(distance={value!r}): a finite number, not negative, is needed.")
-    return float(value)
-
-
-def refuse_rows(name: str, index: pd.Index, bad: np.ndarray, found: str, advice: str) -> None:
-    """Raise for the rows of a mask, if there are any. The message names rows, never their values."""
-    if not bad.any():
-        return
-    rows = index[np.flatnonzero(bad)[:5]].tolist()
-    raise DataError(
-        f"'{name}' {found} in {int(bad.sum())} of {len(bad)} rows (first: {listed(map(repr, rows))}). {advice} "
-        "Nothing was debited.",
-        column=name,
-        rows=rows,
-    )

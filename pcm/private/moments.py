@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from pcm.errors import ArgumentError
-from pcm.private.mechanism import check_plain, refuse_rows
+from pcm.private.checks import check_plain, refuse_rows
 from pcm.private.statistic import Statistic
 
 __all__ = ["Moments"]

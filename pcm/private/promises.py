@@ -38,6 +38,7 @@ import pandas as pd
 
 from pcm.errors import ArgumentError, ClaimError, QueryError, UnknownNameError, listed
 from pcm.graph import descendants
+from pcm.private.checks import check_delta
 from pcm.private.claim import Claim
 from pcm.private.kernels import composed, cost_words
 from pcm.private.mechanism import Mechanism
@@ -175,8 +176,7 @@ def claims(
     """
     check_draws(draws)
     program = read_graph(scm)
-    if isinstance(delta, bool) or not isinstance(delta, int | float) or not 0 <= delta < 1:
-        raise ArgumentError(f"delta={delta!r} must be at least 0 and below 1.")
+    check_delta(delta)
     secrets = read_names(private, program, "private")
     known = read_names(adversary, program, "adversary", empty=True)
     both = [name for name in secrets if name in known]

@@ -18,9 +18,8 @@ from typing import Any, final
 import numpy as np
 
 from pcm.errors import ArgumentError
-from pcm.private.additive import check_loss
+from pcm.private.checks import check_distance, check_loss
 from pcm.private.finite import Finite, check_labels
-from pcm.private.mechanism import check_distance
 from pcm.private.sampler import accounting, opendp, repeated
 
 __all__ = ["RandomizedResponse"]
@@ -67,8 +66,7 @@ class RandomizedResponse(Finite):
                 "column and book it as raw, or choose a smaller ε."
             )
         labels = check_labels(categories, "RandomizedResponse(categories=…)", public)
-        for key, value in (("epsilon", number), ("categories", labels), ("public", public)):
-            object.__setattr__(self, key, value)
+        self._fix(epsilon=number, categories=labels, public=public)
 
     @property
     def keep(self) -> float:

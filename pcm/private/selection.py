@@ -19,9 +19,8 @@ from typing import Any
 import numpy as np
 
 from pcm.errors import ArgumentError
-from pcm.private.additive import check_loss
+from pcm.private.checks import check_distance, check_loss
 from pcm.private.finite import Finite, check_labels, pure_event
-from pcm.private.mechanism import check_distance
 from pcm.private.sampler import accounting, opendp, repeated
 
 __all__ = ["Selection"]
@@ -70,9 +69,7 @@ class Selection(Finite):
             raise ArgumentError(f"{asked}(utility=…): the utility does not depend on the true value.")
         cells: Any = table.tolist()
         rows = tuple(tuple(row) for row in cells)
-        made = {"epsilon": number, "categories": inputs, "utility": rows, "candidates": outputs, "public": public}
-        for key, value in made.items():
-            object.__setattr__(self, key, value)
+        self._fix(epsilon=number, categories=inputs, utility=rows, candidates=outputs, public=public)
 
     @property
     def inputs(self) -> tuple[Any, ...]:

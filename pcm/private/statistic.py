@@ -15,9 +15,8 @@ moves it by at most a public distance. Whole noise by OpenDP is added: discrete 
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
@@ -29,10 +28,10 @@ import torch
 from torch import Tensor
 
 from pcm.couplings import DiscreteGaussian, DiscreteLaplace
-from pcm.errors import ArgumentError, DataError, PCMError, listed
-from pcm.private.additive import check_loss
+from pcm.errors import ArgumentError, DataError, listed
+from pcm.private.checks import check_ledger, check_loss, check_units
+from pcm.private.costed import Costed
 from pcm.private.events import Promise
-from pcm.private.mechanism import ROWS, TOLERANCE
 from pcm.private.sampler import accounting, opendp
 
 if TYPE_CHECKING:
@@ -45,7 +44,7 @@ WIDE = 1e4
 
 
 @dataclass(frozen=True, init=False)
-class Statistic(ABC):
+class Statistic(Costed):
     """A sum over rows with whole noise; frozen, compared by its constants.
 
     Attributes
@@ -61,11 +60,7 @@ class Statistic(ABC):
 
     def _set(self, epsilon: float | None, rho: float | None, **constants: Any) -> None:
         name, loss = check_loss(type(self).__name__, epsilon=epsilon, rho=rho)
-        if not math.isfinite(loss):
-            raise ArgumentError(f"{type(self).__name__}({name}={loss}): a finite number is needed.")
-        made = {"noise": "laplace" if name == "epsilon" else "gaussian", "loss": loss, **constants}
-        for key, value in made.items():
-            object.__setattr__(self, key, value)
+        self._fix(noise="laplace" if name == "epsilon" else "gaussian", loss=loss, **constants)
 
     # -- what it sums ------------------------------------------------------------------------------------------------
 
@@ -136,24 +131,8 @@ class Statistic(ABC):
                 return dp.m.make_laplace(domain, dp.l1_distance(T=int), scale=self.scale)
             return dp.m.make_gaussian(domain, dp.l2_distance(T=float), scale=self.scale)
 
-    def cost(self) -> float:
-        """What OpenDP's map says one row replaced costs.
-
-        Raises
-        ------
-        PCMError
-            Where it lies above :attr:`loss` by more than rounding.
-        """
-        one, two = self.distances
-        found = float(self.measurement.map(one if self.noise == "laplace" else two))
-        if not abs(found - self.loss) <= TOLERANCE * max(1.0, self.loss):
-            raise PCMError(f"{self!r} states a loss of {self.loss!r}, and OpenDP's map says {found!r}.")
-        return found
-
-    def record(self) -> dict[str, Any]:
-        """Constants by name, for the ledger."""
-        fields = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
-        return {"mechanism": type(self).__name__, **fields}
+    def _losses(self) -> tuple[float, float]:
+        return float(self.measurement.map(self.distances[0 if self.noise == "laplace" else 1])), self.loss
 
     # -- answers -----------------------------------------------------------------------------------------------------
 
@@ -175,21 +154,18 @@ class Statistic(ABC):
         BudgetError
             The ledger cannot pay; nothing is drawn.
         """
-        from pcm.private.ledger import Ledger
-
-        if not isinstance(ledger, Ledger):
-            raise ArgumentError(f"release(data, ledger): the ledger is a private.Ledger; found {ledger!r}.")
-        sums, rows = self._sums(data, None if ledger.unit in ROWS else ledger.unit)
-        measurement = self.measurement
-        self.cost()
-        entry = ledger.debit(name, self, rows=rows)
-        answers = np.asarray(measurement(sums.tolist()), dtype=np.float64)
-        ledger.settle(entry)
-        return Aggregate(answers / self.unit, self, rows=rows, name=name, entry=entry)
+        check_ledger(ledger, "release(data, ledger)")
+        self._check(data)
+        check_units(data.index, ledger.unit, name)
+        sums = self.read(data).sum(0).tolist()
+        answers, entry = self._paid(ledger, name, len(data), lambda measurement: measurement(sums))
+        found = np.asarray(answers, dtype=np.float64) / self.unit
+        return Aggregate(found, self, rows=len(data), name=name, entry=entry)
 
     def simulate(self, data: pd.DataFrame, *, seed: int | None = None) -> np.ndarray:
         """The same noisy sums ``(sum,)`` from torch's generator: for studies of the method, and no release."""
-        sums, _ = self._sums(data, None)
+        self._check(data)
+        sums = self.read(data).sum(0)
         with torch.random.fork_rng(devices=[]):
             if seed is not None:
                 torch.manual_seed(seed)
@@ -203,7 +179,8 @@ class Statistic(ABC):
             return (dist.Laplace if self.noise == "laplace" else dist.Normal)(loc, self.scale)
         return (DiscreteLaplace if self.noise == "laplace" else DiscreteGaussian)(loc, self.scale)
 
-    def _sums(self, data: Any, unit: str | None) -> tuple[np.ndarray, int]:
+    def _check(self, data: Any) -> None:
+        """Refuse what is no table with these columns."""
         asked = type(self).__name__
         if not isinstance(data, pd.DataFrame):
             raise DataError(f"{asked}: a DataFrame is needed; found {type(data).__name__}.")
@@ -212,14 +189,6 @@ class Statistic(ABC):
             raise DataError(f"{asked}: the data lack {listed(lacking)}. Nothing was debited.", column=lacking[0])
         if not len(data):
             raise DataError(f"{asked}: there are no rows.")
-        if unit is not None and not data.index.is_unique:
-            again = data.index[data.index.duplicated()].unique()
-            raise DataError(
-                f"{asked}: several rows for one {unit} ({listed(again, 5)}), and the ledger's unit of privacy is one "
-                f"{unit}: give each one row, or keep a ledger of unit='row'.",
-                rows=list(again[:5]),
-            )
-        return self.read(data).sum(0), len(data)
 
 
 @final

@@ -33,6 +33,7 @@ import torch
 from torch import Tensor, nn
 
 from pcm.errors import ArgumentError, DataError, FitError, MissingExtraError
+from pcm.private.checks import check_ledger
 from pcm.private.ledger import Ledger
 from pcm.private.sampler import accounting
 
@@ -182,8 +183,7 @@ def _step(wrapped: Any, optimiser: Any, loss: Any, inputs: Tensor, targets: Tens
 
 
 def _check(ledger: Any, inputs: Any, targets: Any, *, name: Any, seed: Any) -> None:
-    if not isinstance(ledger, Ledger):
-        raise ArgumentError(f"dp_sgd(…, ledger): the ledger is a private.Ledger; found {ledger!r}.")
+    check_ledger(ledger, "dp_sgd(…, ledger)")
     if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
         raise ArgumentError(f"dp_sgd(seed={seed!r}): a whole number, or None.")
     if not isinstance(name, str) or not name:

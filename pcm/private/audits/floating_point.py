@@ -30,7 +30,8 @@ from pcm.errors import ArgumentError
 from pcm.private.audits.bounds import epsilon_bound
 from pcm.private.audits.draws import Source, numeric, read_source
 from pcm.private.audits.events import Event, best_count
-from pcm.private.audits.result import Audit, check_confidence, check_delta
+from pcm.private.audits.result import Audit, check_confidence
+from pcm.private.checks import check_delta
 
 __all__ = ["audit_floating_point", "lattice_exponent"]
 

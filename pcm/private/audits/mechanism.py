@@ -24,7 +24,8 @@ from pcm.errors import ArgumentError
 from pcm.private.audits.bounds import epsilon_bound, mu_bound
 from pcm.private.audits.draws import Source, read_source
 from pcm.private.audits.events import best_count, threshold_events
-from pcm.private.audits.result import Audit, check_confidence, check_delta
+from pcm.private.audits.result import Audit, check_confidence
+from pcm.private.checks import check_delta
 from pcm.private.leakage import epsilon_of_mu
 
 __all__ = ["audit_mechanism"]

@@ -21,7 +21,8 @@ import numpy as np
 from scipy.stats import binom
 
 from pcm.errors import ArgumentError
-from pcm.private.audits.result import Audit, check_confidence, check_delta
+from pcm.private.audits.result import Audit, check_confidence
+from pcm.private.checks import check_delta
 
 __all__ = ["audit_one_run", "audit_one_run_counts", "one_run_p_value"]
 

@@ -16,7 +16,7 @@ import pandas as pd
 
 from pcm.errors import ArgumentError
 
-__all__ = ["Audit", "check_confidence", "check_delta"]
+__all__ = ["Audit", "check_confidence"]
 
 # a promise is rounded up where it is computed; a bound within this of it refutes nothing
 _SLACK = 1e-9
@@ -123,9 +123,3 @@ def check_confidence(confidence: Any) -> None:
     """Raise unless this is a probability strictly between 0 and 1."""
     if isinstance(confidence, bool) or not isinstance(confidence, int | float) or not 0 < confidence < 1:
         raise ArgumentError(f"confidence={confidence!r} must lie strictly between 0 and 1.")
-
-
-def check_delta(delta: Any) -> None:
-    """Raise unless this is a δ: at least 0, below 1."""
-    if isinstance(delta, bool) or not isinstance(delta, int | float) or not 0 <= delta < 1:
-        raise ArgumentError(f"delta={delta!r} must be at least 0 and below 1.")

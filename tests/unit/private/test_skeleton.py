@@ -19,9 +19,10 @@ from pcm.couplings import Noised, check_distribution, check_value, mechanism_of,
 from pcm.errors import PCMError, SupportError
 from pcm.private.additive import Additive
 from pcm.private.composition import Loss, by_loss_distributions
+from pcm.private.costed import TOLERANCE
 from pcm.private.events import concentrated, decode, encode, pure_epsilon
 from pcm.private.finite import Finite
-from pcm.private.mechanism import TOLERANCE, Mechanism
+from pcm.private.mechanism import Mechanism
 from pcm.testing import check_coupling
 from tests.unit.private.cases import CASES, near
 

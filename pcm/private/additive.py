@@ -1,4 +1,4 @@
-"""Mechanisms that add noise to a number: bounds, clipping, clamping, and what the four of them share.
+"""Mechanisms that add noise to a number: bounds, clipping, clamping, and what all of them share.
 
     answer = clamp(clip(value) + noise)
 
@@ -97,7 +97,7 @@ class Additive(Mechanism):
     def _check_noise(self, asked: str) -> None:
         """Refuse constants at which floating-point numbers no longer hold the promise, or the answers."""
         try:
-            loss = self.epsilon if self.measure == "max_divergence" else self.rho
+            loss = self._stated
         except (OverflowError, ZeroDivisionError):
             loss = math.inf
         if not (0 < self.scale < math.inf and 0 < loss < math.inf):

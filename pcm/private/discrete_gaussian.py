@@ -13,15 +13,13 @@ References
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
 from torch import Tensor
 
 from pcm.couplings import DiscreteGaussian as Law
-from pcm.private.additive import Additive
-from pcm.private.checks import check_loss
+from pcm.private.noise import GaussianNoise
 from pcm.private.sampler import accounting
 
 __all__ = ["DiscreteGaussian"]
@@ -29,7 +27,7 @@ __all__ = ["DiscreteGaussian"]
 
 @final
 @dataclass(frozen=True, init=False)
-class DiscreteGaussian(Additive):
+class DiscreteGaussian(GaussianNoise):
     """Discrete Gaussian noise on a bounded whole number.
 
     Parameters
@@ -51,42 +49,16 @@ class DiscreteGaussian(Additive):
     """
 
     integer: ClassVar[bool] = True
-    measure: ClassVar[str] = "zero_concentrated_divergence"
-    metric: ClassVar[str] = "l2_distance"
-
-    def __init__(
-        self,
-        scale: float | None = None,
-        *,
-        rho: float | None = None,
-        bounds: tuple[int, int],
-        clip: bool = False,
-        clamp: tuple[int | None, int | None] | None = None,
-        public: bool = False,
-    ) -> None:
-        name, number = check_loss("DiscreteGaussian", scale=scale, rho=rho)
-        self._set(name, number, bounds, clip, clamp, public)
-        self.around(Tensor([0.0]))  # the law's own limits on the scale
-
-    @property
-    def epsilon(self) -> float:
-        """Infinite."""
-        return math.inf
-
-    @property
-    def rho(self) -> float:
-        """``(high - low)² / (2 scale²)``."""
-        return 0.5 * (self.width / self.scale) ** 2
 
     @property
     def event(self) -> Any:
         """Zero-concentrated (dp-accounting has no event of its own for it)."""
         return accounting().ZCDpEvent(self.rho)
 
-    def make(self, dp: Any) -> Any:
-        """``make_gaussian`` on integers."""
-        return dp.m.make_gaussian
-
     def around(self, loc: Tensor) -> Any:
         """``DiscreteGaussian(loc, scale)``."""
         return Law(loc, self.scale)
+
+    def _check_noise(self, asked: str) -> None:
+        super()._check_noise(asked)
+        self.around(Tensor([0.0]))  # the law's own limits on the scale

@@ -19,8 +19,7 @@ from typing import Any, ClassVar, final
 from torch import Tensor
 
 from pcm.couplings import DiscreteLaplace as Law
-from pcm.private.additive import Additive
-from pcm.private.checks import check_loss
+from pcm.private.noise import LaplaceNoise
 from pcm.private.sampler import accounting
 
 __all__ = ["DiscreteLaplace"]
@@ -28,7 +27,7 @@ __all__ = ["DiscreteLaplace"]
 
 @final
 @dataclass(frozen=True, init=False)
-class DiscreteLaplace(Additive):
+class DiscreteLaplace(LaplaceNoise):
     """Discrete Laplace noise on a bounded whole number.
 
     Parameters
@@ -51,32 +50,10 @@ class DiscreteLaplace(Additive):
 
     integer: ClassVar[bool] = True
 
-    def __init__(
-        self,
-        scale: float | None = None,
-        *,
-        epsilon: float | None = None,
-        bounds: tuple[int, int],
-        clip: bool = False,
-        clamp: tuple[int | None, int | None] | None = None,
-        public: bool = False,
-    ) -> None:
-        name, number = check_loss("DiscreteLaplace", scale=scale, epsilon=epsilon)
-        self._set(name, number, bounds, clip, clamp, public)
-
-    @property
-    def epsilon(self) -> float:
-        """``(high - low) / scale``."""
-        return self.width / self.scale
-
     @property
     def event(self) -> Any:
         """Discrete Laplace of sensitivity ``high - low``."""
         return accounting().DiscreteLaplaceDpEvent(1.0 / self.scale, int(self.width))
-
-    def make(self, dp: Any) -> Any:
-        """``make_laplace`` on integers."""
-        return dp.m.make_laplace
 
     def around(self, loc: Tensor) -> Any:
         """``DiscreteLaplace(loc, scale)``."""

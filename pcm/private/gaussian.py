@@ -13,15 +13,13 @@ References
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
 import pyro.distributions as dist
 from torch import Tensor
 
-from pcm.private.additive import Additive
-from pcm.private.checks import check_loss
+from pcm.private.noise import GaussianNoise
 from pcm.private.sampler import accounting
 
 __all__ = ["Gaussian"]
@@ -29,7 +27,7 @@ __all__ = ["Gaussian"]
 
 @final
 @dataclass(frozen=True, init=False)
-class Gaussian(Additive):
+class Gaussian(GaussianNoise):
     """Normal noise on a bounded number.
 
     Parameters
@@ -51,40 +49,11 @@ class Gaussian(Additive):
     """
 
     discrete: ClassVar[bool] = False
-    measure: ClassVar[str] = "zero_concentrated_divergence"
-    metric: ClassVar[str] = "l2_distance"
-
-    def __init__(
-        self,
-        scale: float | None = None,
-        *,
-        rho: float | None = None,
-        bounds: tuple[float, float],
-        clip: bool = False,
-        clamp: tuple[float | None, float | None] | None = None,
-        public: bool = False,
-    ) -> None:
-        name, number = check_loss("Gaussian", scale=scale, rho=rho)
-        self._set(name, number, bounds, clip, clamp, public)
-
-    @property
-    def epsilon(self) -> float:
-        """Infinite."""
-        return math.inf
-
-    @property
-    def rho(self) -> float:
-        """``(high - low)² / (2 scale²)``."""
-        return 0.5 * (self.width / self.scale) ** 2
 
     @property
     def event(self) -> Any:
         """Gaussian, its scale in units of the width."""
         return accounting().GaussianDpEvent(self.scale / self.width)
-
-    def make(self, dp: Any) -> Any:
-        """``make_gaussian`` on floats."""
-        return dp.m.make_gaussian
 
     def around(self, loc: Tensor) -> Any:
         """``Normal(loc, scale)``."""

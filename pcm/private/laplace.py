@@ -17,8 +17,7 @@ from typing import Any, ClassVar, final
 import pyro.distributions as dist
 from torch import Tensor
 
-from pcm.private.additive import Additive
-from pcm.private.checks import check_loss
+from pcm.private.noise import LaplaceNoise
 from pcm.private.sampler import accounting
 
 __all__ = ["Laplace"]
@@ -26,7 +25,7 @@ __all__ = ["Laplace"]
 
 @final
 @dataclass(frozen=True, init=False)
-class Laplace(Additive):
+class Laplace(LaplaceNoise):
     """Laplace noise on a bounded number.
 
     Parameters
@@ -55,32 +54,10 @@ class Laplace(Additive):
 
     discrete: ClassVar[bool] = False
 
-    def __init__(
-        self,
-        scale: float | None = None,
-        *,
-        epsilon: float | None = None,
-        bounds: tuple[float, float],
-        clip: bool = False,
-        clamp: tuple[float | None, float | None] | None = None,
-        public: bool = False,
-    ) -> None:
-        name, number = check_loss("Laplace", scale=scale, epsilon=epsilon)
-        self._set(name, number, bounds, clip, clamp, public)
-
-    @property
-    def epsilon(self) -> float:
-        """``(high - low) / scale``."""
-        return self.width / self.scale
-
     @property
     def event(self) -> Any:
         """Laplace, its scale in units of the width."""
         return accounting().LaplaceDpEvent(self.scale / self.width)
-
-    def make(self, dp: Any) -> Any:
-        """``make_laplace`` on floats."""
-        return dp.m.make_laplace
 
     def around(self, loc: Tensor) -> Any:
         """``Laplace(loc, scale)``."""

@@ -66,8 +66,12 @@ class Mechanism(Costed):
     def map(self, distance: float | None = None) -> float:
         """OpenDP's privacy map: the loss between inputs this far apart (default: as far as two rows can be)."""
 
+    @property
+    def _stated(self) -> float:
+        return self.epsilon if self.measure == "max_divergence" else self.rho
+
     def _losses(self) -> tuple[float, float]:
-        return self.map(), self.epsilon if self.measure == "max_divergence" else self.rho
+        return self.map(), self._stated
 
     # -- the law -----------------------------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ import torch
 from scipy.special import ndtri
 
 from pcm.errors import ArgumentError, DataError
+from pcm.private.checks import check_delta
 from pcm.private.kernels import composed, gaussian_mu
 
 __all__ = ["Draws", "Source", "numeric", "read_source"]
@@ -61,12 +62,13 @@ def read_source(
     Raises
     ------
     ArgumentError
-        No inputs, or equal ones; ``n`` below 4; a promise that is no number; something that cannot be drawn from.
+        No inputs, or equal ones; ``n`` below 4; a δ that is none; something that cannot be drawn from.
     DataError
         A sampler that returns another number of outputs than asked.
     """
     if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < _FEWEST:
         raise ArgumentError(f"n={n!r}: a whole number of draws, at least {_FEWEST}, is needed.")
+    delta = check_delta(0.0 if delta is None else delta)
     mechanism = source if hasattr(source, "release") else None
     if mechanism is None and not callable(source):
         raise ArgumentError(f"{source!r} is neither a mechanism nor a callable (value, n) → outputs.")
@@ -84,7 +86,7 @@ def read_source(
         draw: Callable[..., Any] = lambda value, n: _answers(made, value, n)  # noqa: E731
         if claimed is None:
             mu = _promised_mu(mechanism, inputs)
-            claimed = composed([mechanism], delta or 0.0)[0]
+            claimed = composed([mechanism], delta)[0]
             claimed = claimed if np.isfinite(claimed) else None
             if claimed is not None and hasattr(mechanism, "inputs") and inputs[0] in mechanism.inputs:
                 claimed = min(claimed, _between(mechanism, inputs))
@@ -106,7 +108,7 @@ def read_source(
                 "number or label of its own."
             )
         found.append(outputs)
-    return Draws(tuple(inputs), (found[0], found[1]), claimed, 0.0 if delta is None else delta, mu)
+    return Draws(tuple(inputs), (found[0], found[1]), claimed, delta, mu)
 
 
 def numeric(outputs: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ An event chosen on the draws that it is counted on would look rarer or commoner 
 half and half keeps it exact. The candidates are the sets of outputs on one side of a threshold; where there are few
 distinct outputs, also the sets of those with the largest ratios of frequencies.
 
+>>> from pcm.private.audits.bounds import epsilon_bound
 >>> rng = np.random.default_rng(0)
 >>> x, other = rng.laplace(0.0, 1.0, 20_000), rng.laplace(1.0, 1.0, 20_000)
 >>> found = best_count(x, other, threshold_events, epsilon_bound)
@@ -19,9 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from pcm.private.audits.bounds import epsilon_bound as epsilon_bound
+from pcm.private.audits.draws import Draws
+from pcm.private.audits.result import Audit
 
-__all__ = ["Count", "Event", "best_count", "epsilon_bound", "threshold_events"]
+__all__ = ["Count", "Event", "best_count", "threshold_events"]
 
 #: Distinct outputs up to which sets of them are looked at, and thresholds beyond that.
 _FEW, _THRESHOLDS = 512, 500
@@ -61,6 +63,18 @@ class Count:
     trials: int
     bound: float
     reach: float
+
+    def audit(self, read: Draws, confidence: float, **found: Any) -> Audit:
+        """What rests on it: ``found`` are the bounds, by the names that they have there."""
+        return Audit(
+            **found,
+            confidence=confidence,
+            delta=read.delta,
+            claimed=read.claimed,
+            reach=self.reach,
+            found=f"{self.words}: {self.hits:,} against {self.others:,} of {self.trials:,} held-out draws",
+            counts={"hits": self.hits, "others": self.others, "trials": self.trials},
+        )
 
 
 Events = Callable[[np.ndarray, np.ndarray], Iterator[Event]]

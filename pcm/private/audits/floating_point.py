@@ -31,7 +31,6 @@ from pcm.private.audits.bounds import epsilon_bound
 from pcm.private.audits.draws import Source, numeric, read_source
 from pcm.private.audits.events import Event, best_count
 from pcm.private.audits.result import Audit, check_confidence
-from pcm.private.checks import check_delta
 
 __all__ = ["audit_floating_point", "lattice_exponent"]
 
@@ -76,27 +75,12 @@ def audit_floating_point(
     """
     check_confidence(confidence)
     read = read_source(source, inputs, n=n, claimed=claimed, delta=delta, seed=seed)
-    check_delta(read.delta)
     if read.mu is not None and read.claimed is None:
         raise ArgumentError(f"{source!r} promises no ε at δ = 0: give delta=.")
     x, other = (numeric(draws) for draws in read.draws)
-    count = best_count(
-        x,
-        other,
-        partial(_events, inputs=read.numbers),
-        epsilon_bound,
-        delta=read.delta,
-        confidence=confidence,
-    )
-    return Audit(
-        epsilon=count.bound,
-        confidence=confidence,
-        delta=read.delta,
-        claimed=read.claimed,
-        reach=count.reach,
-        found=f"{count.words}: {count.hits:,} against {count.others:,} of {count.trials:,} held-out draws",
-        counts={"hits": count.hits, "others": count.others, "trials": count.trials},
-    )
+    events = partial(_events, inputs=read.numbers)
+    count = best_count(x, other, events, epsilon_bound, delta=read.delta, confidence=confidence)
+    return count.audit(read, confidence, epsilon=count.bound)
 
 
 def lattice_exponent(values: Any) -> np.ndarray:

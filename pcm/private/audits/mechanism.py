@@ -25,7 +25,6 @@ from pcm.private.audits.bounds import epsilon_bound, mu_bound
 from pcm.private.audits.draws import Source, read_source
 from pcm.private.audits.events import best_count, threshold_events
 from pcm.private.audits.result import Audit, check_confidence
-from pcm.private.checks import check_delta
 from pcm.private.leakage import epsilon_of_mu
 
 __all__ = ["audit_mechanism"]
@@ -82,7 +81,6 @@ def audit_mechanism(
     """
     check_confidence(confidence)
     read = read_source(source, inputs, n=n, claimed=claimed, delta=delta, seed=seed)
-    check_delta(read.delta)
     gaussian = mu if mu is not None else read.mu
     if gaussian is not None and not (np.isfinite(gaussian) and gaussian > 0):
         raise ArgumentError(f"mu={gaussian!r}: the promised μ is a positive number.")
@@ -93,12 +91,4 @@ def audit_mechanism(
     else:
         count = best_count(x, other, threshold_events, epsilon_bound, confidence=confidence, delta=read.delta)
         found = {"epsilon": count.bound}
-    return Audit(
-        **found,
-        confidence=confidence,
-        delta=read.delta,
-        claimed=read.claimed,
-        reach=count.reach,
-        found=f"{count.words}: {count.hits:,} against {count.others:,} of {count.trials:,} held-out draws",
-        counts={"hits": count.hits, "others": count.others, "trials": count.trials},
-    )
+    return count.audit(read, confidence, **found)

@@ -16,13 +16,12 @@ from typing import Any
 import numpy as np
 
 from pcm.errors import ArgumentError, QueryError
-from pcm.private.enumeration import check_finite_model, eliminate, factors_of
+from pcm.private.enumeration import eliminate, factors_of
 from pcm.private.kernels import kernel_of
 from pcm.private.leakage import leak_between
 from pcm.private.mechanism import Mechanism
 from pcm.private.randomized_response import MOST, RandomizedResponse
 from pcm.query.model import Model
-from pcm.worlds import lane_count
 
 __all__ = ["DROP", "MEASURES", "NONE", "TARGETED", "UNIFORM", "Measure", "Worlds", "best_split", "read_worlds"]
 
@@ -148,13 +147,8 @@ def read_worlds(
         A variable that is not finite, too large a law, parameters neither fitted nor given, a utility without numbers
         for ``measure="squared"``.
     """
-    names = [*private, *known, utility, *candidates]
-    check_finite_model(model, names)
-    parameters = model.parameters(draws, seed, prior=False)
-    count = lane_count(parameters)
     joints, levels = [], {}
-    for draw in range(count):
-        factors, levels = factors_of(model, names, {name: value[draw] for name, value in parameters.items()})
+    for factors, levels in factors_of(model, [*private, *known, utility, *candidates], draws, seed):
         # a copy of each: one variable may play several parts
         axes = [(part, name) for part, group in enumerate((private, known, (utility,), candidates)) for name in group]
         copies = [((name, (part, name)), np.eye(len(levels[name]))) for part, name in axes]

@@ -16,17 +16,17 @@ Zhang & Poole, "A simple approach to Bayesian network computations", 1994.
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from pcm.errors import QueryError, listed
 from pcm.query.bounds.programs import graph_of_model, law_of_model
 from pcm.query.model import Model
+from pcm.worlds import lane_count
 
-__all__ = ["MAX_CELLS", "Factor", "check_finite_model", "eliminate", "factors_of"]
+__all__ = ["MAX_CELLS", "Factor", "eliminate", "factors_of"]
 
 Factor = tuple[tuple[Hashable, ...], np.ndarray]
 """Names of the axes, and the array."""
@@ -58,27 +58,30 @@ def eliminate(factors: Iterable[Factor], keep: Sequence[Hashable]) -> np.ndarray
 
 
 def factors_of(
-    model: Model, names: Iterable[str], parameters: Mapping[str, Tensor]
-) -> tuple[dict[str, Factor], dict[str, tuple[Any, ...]]]:
-    """The table of each mechanism that bears on these variables, its own on the last axis; and all their values.
+    model: Model, names: Iterable[str], draws: int, seed: int | None
+) -> Iterator[tuple[dict[str, Factor], dict[str, tuple[Any, ...]]]]:
+    """Under each draw of the parameters, ``draws`` at most: the table of each mechanism that bears on these variables,
+    its own on the last axis; and all their values.
 
     Raises
     ------
     QueryError
-        A variable that is not finite.
+        Variables that are not finite, parameters neither fitted nor given.
     """
-    law = law_of_model(model, sorted(set(names)), parameters)
-    return {name: (axes, np.asarray(table)) for name, (axes, table) in law.factors.items()}, dict(law.shape.levels)
+    names = sorted(set(names))
+    _check_finite(model, names)
+    parameters = model.parameters(draws, seed, prior=False)
+    for draw in range(lane_count(parameters)):
+        law = law_of_model(model, names, {name: value[draw] for name, value in parameters.items()})
+        tables = {name: (axes, np.asarray(table)) for name, (axes, table) in law.factors.items()}
+        yield tables, dict(law.shape.levels)
 
 
-def check_finite_model(model: Model, names: Iterable[str]) -> None:
-    """Raise unless these variables and all their causes take finitely many values.
+# -- private ---------------------------------------------------------------------------------------------------------
 
-    Raises
-    ------
-    QueryError
-        Names the variables that do not, and says what to do.
-    """
+
+def _check_finite(model: Model, names: Iterable[str]) -> None:
+    """Raise unless these variables and all their causes take finitely many values."""
     import networkx as nx
 
     graph = graph_of_model(model)
@@ -95,9 +98,6 @@ def check_finite_model(model: Model, names: Iterable[str]) -> None:
             "the release is enumerated. Cut continuous variables into classes (a Categorical site).",
             variables=odd,
         )
-
-
-# -- private ---------------------------------------------------------------------------------------------------------
 
 
 def _finite(site: Any) -> bool:

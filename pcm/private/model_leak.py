@@ -23,11 +23,10 @@ from typing import Any
 
 import numpy as np
 
-from pcm.private.enumeration import Factor, check_finite_model, eliminate, factors_of
+from pcm.private.enumeration import Factor, eliminate, factors_of
 from pcm.private.kernels import kernel_of
 from pcm.private.leakage import leak_between
 from pcm.query.model import Model
-from pcm.worlds import lane_count
 
 __all__ = ["ModelLeak", "model_leak"]
 
@@ -77,14 +76,10 @@ def model_leak(
     QueryError
         Variables that are not finite, too many outputs, parameters neither fitted nor given.
     """
-    names = [*private, *known, *releases]
-    check_finite_model(model, names)
-    parameters = model.parameters(draws, seed, prior=False)
-    count = lane_count(parameters)
     found: list[tuple[float, float]] = []
     worst, notes = "", ()
-    for draw in range(count):
-        factors, levels = factors_of(model, names, {name: value[draw] for name, value in parameters.items()})
+    laws = factors_of(model, [*private, *known, *releases], draws, seed)
+    for draw, (factors, levels) in enumerate(laws):
         outputs, notes = _outputs(releases, levels, delta)
         conditional, where = _leak(list(factors.values()), private, known, outputs, delta)
         cut: list[Factor] = [factor for name, factor in factors.items() if name not in private]

@@ -32,13 +32,12 @@ from pcm.private.book import Book, Entry
 from pcm.private.checks import check_delta
 from pcm.private.composition import RELATIONS, Loss, total_epsilon, total_rho
 from pcm.private.costed import TOLERANCE, Costed
-from pcm.private.events import Promise, concentrated, decode, encode, pure_epsilon
+from pcm.private.entries import RAW, lines, losses_of, statement
+from pcm.private.events import Promise, encode
 from pcm.private.sampler import accounting
 
 __all__ = ["Ledger"]
 
-RAW = "raw"
-_STATUSES = ("debited", "released", "booked", RAW)
 _WORDS = {"replace": "replaced", "add_remove": "added or removed"}
 
 
@@ -142,18 +141,18 @@ class Ledger:
     @property
     def spent(self) -> float:
         """What the mechanisms have spent together: ε at the ledger's δ, or ρ."""
-        return self._total(_losses(self._book.entries()))
+        return self._total(losses_of(self._book.entries()))
 
     @property
     def remaining(self) -> float:
         """What is left for mechanisms."""
-        return max(self.budget - self.spent, 0.0)
+        return self._left(self.spent)
 
     @property
     def epsilon_spent(self) -> float:
         """The unconditional total: :attr:`spent`, and ∞ once a raw column was published."""
         entries = self._book.entries()
-        return math.inf if any(entry.status == RAW for entry in entries) else self._total(_losses(entries))
+        return math.inf if any(entry.status == RAW for entry in entries) else self._total(losses_of(entries))
 
     def epsilon_at(self, delta: float) -> float:
         """ε of the mechanisms at another δ.
@@ -165,7 +164,7 @@ class Ledger:
         >>> round(ledger.epsilon_at(1e-6), 2)
         5.22
         """
-        return total_epsilon(_losses(self._book.entries()), delta, self.neighbouring)
+        return total_epsilon(losses_of(self._book.entries()), delta, self.neighbouring)
 
     # -- spending ----------------------------------------------------------------------------------------------------
 
@@ -264,12 +263,12 @@ class Ledger:
         new = Loss(event, relation, constants)
 
         def check(entries: list[Entry]) -> None:
-            before = _losses(entries)
+            before = losses_of(entries)
             limit = self.budget * (1.0 + TOLERANCE)
             if self._total([*before, new], limit) <= limit:
                 return
             sign, spent, alone = self._sign, self._total(before), self._total([new])
-            left = max(self.budget - spent, 0.0)
+            left = self._left(spent)
             at = "" if self.delta is None else f" (δ = {self.delta:g})"
             note = ""
             if not math.isfinite(alone):
@@ -290,6 +289,9 @@ class Ledger:
     def _sign(self) -> str:
         return "ε" if self._terms["rho"] is None else "ρ"
 
+    def _left(self, spent: float) -> float:
+        return max(self.budget - spent, 0.0)
+
     def _total(self, losses: Sequence[Loss], enough: float = -math.inf) -> float:
         if not losses:
             return 0.0
@@ -305,72 +307,22 @@ class Ledger:
         ``epsilon`` is of the entry alone at the ledger's δ (∞ where δ = 0 and it has no pure guarantee), ``rho`` its
         zero-concentrated loss; both as its own promise states them.
         """
-        rows = []
-        for entry in self._book.entries():
-            loss, raw = _loss(entry), entry.status == RAW
-            constants, event = loss.constants, loss.event
-            delta = self._terms["delta"] or 0.0
-            alone = math.inf if raw else total_epsilon([loss], delta, entry.relation)
-            rows.append(
-                {
-                    "entry": entry.id,
-                    "name": entry.name,
-                    "mechanism": constants.get("mechanism", ""),
-                    "epsilon": alone,
-                    "pure_epsilon": math.inf if raw else pure_epsilon(event),
-                    "rho": math.inf if raw else concentrated(event),
-                    "neighbouring": entry.relation,
-                    "rows": entry.rows,
-                    "status": entry.status,
-                    "at": entry.at,
-                }
-            )
-        columns = [
-            "entry",
-            "name",
-            "mechanism",
-            "epsilon",
-            "pure_epsilon",
-            "rho",
-            "neighbouring",
-            "rows",
-            "status",
-            "at",
-        ]
-        return pd.DataFrame(rows, columns=columns).astype({"rows": "Int64"}).set_index("entry")
+        return statement(self._book.entries(), self.delta or 0.0)
 
     def __str__(self) -> str:
+        entries, sign = self._book.entries(), self._sign
+        spent = self._total(losses_of(entries))
         where = "in memory" if self._book.path is None else f"in {self._book.path}"
-        sign = self._sign
         budget = f"{sign} = {self.budget:g}" + ("" if self.delta is None else f", δ = {self.delta:g}")
-        lines = [f"Privacy ledger {where}: one {self.unit} {_WORDS[self.neighbouring]}, budget {budget}"]
-        cells = []
-        table = self.statement()
-        for row in table.reset_index().to_dict("records"):
-            loss = row["rho"] if sign == "ρ" else row["epsilon"]
-            count = "" if pd.isna(row["rows"]) else f"{row['rows']} rows"
-            doubled = ", doubled" if row["neighbouring"] != self.neighbouring else ""
-            cells.append(
-                [
-                    str(row["entry"]),
-                    row["name"],
-                    row["mechanism"],
-                    f"{sign} = {_short(loss)}{doubled}",
-                    count,
-                    row["status"],
-                ]
-            )
-        widths = [max((len(row[place]) for row in cells), default=0) for place in range(6)]
-        lines += [
-            " " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True) if width).rstrip()
-            for row in cells
+        found = [
+            f"Privacy ledger {where}: one {self.unit} {_WORDS[self.neighbouring]}, budget {budget}",
+            *lines(entries, sign, self.neighbouring, self.delta or 0.0),
+            f"mechanisms together: {sign} = {spent:.6g} of {self.budget:g}; remaining {sign} = {self._left(spent):.6g}",
         ]
-        total = f"mechanisms together: {sign} = {self.spent:.6g} of {self.budget:g}; remaining {sign} = "
-        lines.append(total + f"{self.remaining:.6g}")
-        raw = [entry.name for entry in self._book.entries() if entry.status == RAW]
+        raw = [entry.name for entry in entries if entry.status == RAW]
         if raw:
-            lines.append(f"published raw: {', '.join(raw)}; for whoever is in them the total is {sign} = ∞")
-        return "\n".join(lines)
+            found.append(f"published raw: {', '.join(raw)}; for whoever is in them the total is {sign} = ∞")
+        return "\n".join(found)
 
     def __repr__(self) -> str:
         where = "" if self._book.path is None else f"{str(self._book.path)!r}, "
@@ -419,29 +371,3 @@ def _name(name: Any) -> str:
     if not isinstance(name, str) or not name or not name.isprintable():
         raise ArgumentError(f"the ledger needs a name for what is spent, in one printable line; found {name!r}.")
     return name
-
-
-def _losses(entries: Sequence[Entry]) -> list[Loss]:
-    """Losses of what passed mechanisms."""
-    losses = [_loss(entry) for entry in entries]
-    return [loss for loss, entry in zip(losses, entries, strict=True) if entry.status != RAW]
-
-
-def _loss(entry: Entry) -> Loss:
-    try:
-        loss = Loss(decode(entry.event), entry.relation, dict(json.loads(entry.mechanism)))
-        sound = entry.relation in RELATIONS and entry.status in _STATUSES
-        sound = sound and (entry.status == RAW) == (type(loss.event).__name__ == "NonPrivateDpEvent")
-        sound = sound and pure_epsilon(loss.event) >= 0 and concentrated(loss.event) >= 0
-    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError):
-        sound, loss = False, Loss(None)
-    if not sound:
-        raise LedgerError(
-            f"entry {entry.id} of the ledger is damaged: {entry}. What was spent is not known, so nothing is released: "
-            "restore a backup."
-        )
-    return loss
-
-
-def _short(number: float) -> str:
-    return "∞" if math.isinf(number) else f"{number:.6g}"

@@ -28,7 +28,8 @@ from pcm.couplings.domain import UpTo
 from pcm.couplings.integers import Integers
 from pcm.couplings.parameters import compact, quiet_log_prob
 from pcm.couplings.quantile import Quantile
-from pcm.errors import ArgumentError, CouplingError
+from pcm.couplings.wrapped import check_base, read_base
+from pcm.errors import ArgumentError
 
 __all__ = ["Censored", "CensoredCoupling", "CensoredIntegers"]
 
@@ -62,13 +63,7 @@ class Censored(TorchDistribution):
         self, base: Any, low: float | None = None, high: float | None = None, *, validate_args: bool | None = None
     ) -> None:
         asked = f"Censored({type(base).__name__}, low={low}, high={high})"
-        if not hasattr(base, "event_shape") or base.event_shape:
-            raise ArgumentError(f"{asked}: the base must be a distribution of one number, not of vectors.")
-        coupling, _ = registry.resolve(base)
-        if not _served(coupling):
-            raise ArgumentError(f"{asked}: {type(base).__name__} has no quantile function here.")
-        if low is None and high is None:
-            raise ArgumentError(f"{asked}: give a low bound, a high one, or both.")
+        coupling = read_base(asked, base, Integers, low, high)
         self.low, self.high = (-math.inf if low is None else float(low)), (math.inf if high is None else float(high))
         if not self.low < self.high:
             raise ArgumentError(f"{asked}: low must be below high.")
@@ -137,7 +132,7 @@ class CensoredCoupling(Quantile):
 
     def validate(self, fn: Any, site: str | None = None) -> None:
         """Refuse a base without a quantile function."""
-        _validate(fn, site)
+        check_base(fn, fn.base, Integers, site)
 
     def push(self, fn: Any, noise: Tensor) -> Tensor:
         """The base's quantile, clamped."""
@@ -167,7 +162,7 @@ class CensoredIntegers(Integers):
 
     def validate(self, fn: Any, site: str | None = None) -> None:
         """Refuse a base without a quantile function."""
-        _validate(fn, site)
+        check_base(fn, fn.base, Integers, site)
 
     def parameter(self, fn: Any) -> Tensor:
         """The base's."""
@@ -217,19 +212,3 @@ def _tail(fn: Any, value: Tensor) -> Tensor:
     coupling, base = registry.resolve(fn.base)
     inner = coupling.tail(base, torch.clamp(value, fn.low, fn.high))
     return torch.where(value < fn.low, -torch.inf, torch.where(value >= fn.high, torch.inf, inner))
-
-
-def _served(coupling: Coupling) -> bool:
-    return coupling.univariate and (isinstance(coupling, Integers) if coupling.discrete else coupling.invertible)
-
-
-def _validate(fn: Any, site: str | None) -> None:
-    coupling, base = registry.resolve(fn.base, site=site)
-    if not _served(coupling):
-        where = f"site '{site}': " if site is not None else ""
-        raise CouplingError(
-            f"{where}Censored of {type(base).__name__} has no structural equation here: the base has no one-to-one "
-            "quantile function.",
-            site=site,
-            family=type(fn).__name__,
-        )

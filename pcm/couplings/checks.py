@@ -26,7 +26,7 @@ from pcm.couplings.censored import Censored
 from pcm.couplings.domain import Domain, offending, read, satisfied
 from pcm.couplings.finite import compact_batch
 from pcm.couplings.parameters import compact, given_logits
-from pcm.couplings.registry import unwrap
+from pcm.couplings.registry import at_site, unwrap
 from pcm.couplings.truncated import Truncated
 from pcm.errors import SupportError
 
@@ -96,7 +96,7 @@ def check_value(fn: Any, value: Tensor, site: str | None = None, *, finite: bool
         return
     found, rows = _first(domain, value, events + len(fn.event_shape) - domain.events)
     raise SupportError(
-        f"{_at(site)}a value of {type(fn).__name__} must be {domain.words}; found {found}{_in_rows(rows)}. Correct "
+        f"{at_site(site)}a value of {type(fn).__name__} must be {domain.words}; found {found}{_in_rows(rows)}. Correct "
         "the value, or the distribution.",
         site=site,
         value=found,
@@ -178,8 +178,8 @@ def _parts(fn: Any) -> list[tuple[Any, int]]:
 def _refuse(fn: Any, name: str, domain: Domain, parameter: Tensor, trailing: int, site: str | None) -> None:
     found, rows = _first(domain, parameter, trailing)
     raise SupportError(
-        f"{_at(site)}the {name} of {type(fn).__name__} must be {domain.words}; found {found}{_in_rows(rows)}. Correct "
-        "the program, or the values that it reads.",
+        f"{at_site(site)}the {name} of {type(fn).__name__} must be {domain.words}; found {found}{_in_rows(rows)}. "
+        "Correct the program, or the values that it reads.",
         site=site,
         parameter=name,
         value=found,
@@ -204,7 +204,3 @@ def _in_rows(rows: list[int]) -> str:
         return ""
     more = ", …" if len(rows) == _SHOWN else ""
     return f" (row{'s' * (len(rows) > 1)} {', '.join(map(str, rows))}{more})"
-
-
-def _at(site: str | None) -> str:
-    return f"site '{site}': " if site is not None else ""

@@ -59,7 +59,7 @@ class ComponentCoupling(Coupling):
         """Refuse components whose value does not determine their noise."""
         coupling, component = registry.resolve(fn.component_distribution, site=site)
         if not coupling.invertible:
-            where = f"site '{site}': " if site is not None else ""
+            where = registry.at_site(site)
             family = type(component).__name__
             raise CouplingError(
                 f"{where}the coupling 'component' was asked of a mixture of {family}, whose values do not determine "

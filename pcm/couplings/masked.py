@@ -25,6 +25,7 @@ from pcm.couplings import registry
 from pcm.couplings.counts import Counts
 from pcm.couplings.coupling import Coupling
 from pcm.couplings.quantile import Quantile
+from pcm.couplings.wrapped import has_quantiles
 from pcm.errors import CouplingError
 
 __all__ = ["MaskedCounts", "MaskedCoupling"]
@@ -109,15 +110,13 @@ def _select(fn: Any, zero: Tensor, one: Tensor) -> Tensor:
 def _validate(fn: Any, site: str | None) -> None:
     zero, fn0 = registry.resolve(fn.component0, site=site)
     one, fn1 = registry.resolve(fn.component1, site=site)
-    served = [
-        each.univariate and (isinstance(each, Counts) if each.discrete else each.invertible) for each in (zero, one)
-    ]
-    if fn.event_shape or zero.discrete is not one.discrete or not all(served):
-        where = f"site '{site}': " if site is not None else ""
+    served = all(has_quantiles(each, Counts) for each in (zero, one))
+    if fn.event_shape or zero.discrete is not one.discrete or not served:
         raise CouplingError(
-            f"{where}a MaskedMixture of {type(fn0).__name__} and {type(fn1).__name__} has no structural equation here: "
-            "both components must be laws of one number with a quantile function, both continuous or both counts. Make "
-            "each component a site of its own and the value pyro.deterministic(torch.where(mask, one, zero)).",
+            f"{registry.at_site(site)}a MaskedMixture of {type(fn0).__name__} and {type(fn1).__name__} has no "
+            "structural equation here: both components must be laws of one number with a quantile function, both "
+            "continuous or both counts. Make each component a site of its own and the value "
+            "pyro.deterministic(torch.where(mask, one, zero)).",
             site=site,
             family=type(fn).__name__,
         )

@@ -33,6 +33,7 @@ from pcm.couplings.finite import compact_batch
 from pcm.couplings.parameters import log_probabilities, quiet_log_prob
 from pcm.couplings.quantile import Quantile
 from pcm.couplings.solve import root, smallest
+from pcm.couplings.wrapped import has_quantiles
 from pcm.errors import CouplingError
 
 __all__ = ["MixtureCounts", "MixtureCoupling", "log_weights"]
@@ -110,14 +111,13 @@ def log_weights(fn: Any) -> Tensor:
 def _validate(fn: Any, site: str | None) -> None:
     coupling, component = registry.resolve(fn.component_distribution, site=site)
     family = type(component).__name__
-    one_to_one = isinstance(coupling, Counts) if coupling.discrete else coupling.invertible
-    if fn.event_shape or not (coupling.univariate and one_to_one):
-        where = f"site '{site}': " if site is not None else ""
+    if fn.event_shape or not has_quantiles(coupling, Counts):
         found = "whose values are vectors" if fn.event_shape else "which has no one-to-one quantile function here"
         other = f"Use couplings={{'{site or '…'}': 'component'}}, or write" if coupling.invertible else "Write"
         raise CouplingError(
-            f"{where}{type(fn).__name__} was asked for the quantile of the mixture (coupling 'monotone'), but its "
-            f"component is a {family}, {found}. {other} the component as a Categorical site of its own.",
+            f"{registry.at_site(site)}{type(fn).__name__} was asked for the quantile of the mixture (coupling "
+            f"'monotone'), but its component is a {family}, {found}. {other} the component as a Categorical site of its "
+            "own.",
             site=site,
             family=type(fn).__name__,
         )

@@ -49,7 +49,7 @@ from pcm.couplings.independent import Independent
 from pcm.couplings.noised import Noised
 from pcm.errors import CouplingError, listed, suggestion
 
-__all__ = ["couplings_of", "families", "register", "resolve", "unwrap"]
+__all__ = ["at_site", "couplings_of", "families", "register", "resolve", "unwrap"]
 
 _WRAPPERS = frozenset(
     {torch.distributions.Independent, dist.Independent, MaskedDistribution, ExpandedDistribution, Noised}
@@ -147,7 +147,7 @@ def resolve(fn: Any, override: str | None = None, site: str | None = None) -> tu
                     f" gumbel_max compares a finite number of outcomes, and those of {family.__name__} have no end."
                 )
             raise CouplingError(
-                f"{_at(site)}the coupling '{override}' was asked of {family.__name__}, which has: {listed(known)}."
+                f"{at_site(site)}the coupling '{override}' was asked of {family.__name__}, which has: {listed(known)}."
                 f"{reason}{suggestion(override, known)}",
                 site=site,
                 family=family.__name__,
@@ -157,6 +157,11 @@ def resolve(fn: Any, override: str | None = None, site: str | None = None) -> tu
     coupling = coupling.specialised(fn, site)
     coupling.validate(fn, site)
     return coupling, fn
+
+
+def at_site(site: str | None) -> str:
+    """How an error message begins: with the site, where one is to blame."""
+    return f"site '{site}': " if site is not None else ""
 
 
 def _twins(family: type) -> tuple[type, ...]:
@@ -179,7 +184,7 @@ def _unsupported(fn: Any, site: str | None) -> CouplingError:
     name = type(fn).__name__
     supported = sorted({family.__name__ for family in _registered})
     return CouplingError(
-        f"{_at(site)}{name} has no structural equation here, so its noise cannot be abducted; supported: "
+        f"{at_site(site)}{name} has no structural equation here, so its noise cannot be abducted; supported: "
         f"{listed(supported, 99)}. {_advice(name)}",
         site=site,
         family=name,
@@ -211,7 +216,3 @@ def _advice(name: str) -> str:
         "Write it as a transform of supported sites (pyro.deterministic, TransformedDistribution), or give the class "
         "a coupling with pcm.couplings.register."
     )
-
-
-def _at(site: str | None) -> str:
-    return f"site '{site}': " if site is not None else ""

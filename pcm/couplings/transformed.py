@@ -42,7 +42,7 @@ class TransformedCoupling(Coupling):
     def validate(self, fn: Any, site: str | None = None) -> None:
         """Refuse transforms that are not bijective, and bases without an invertible equation."""
         family = type(fn).__name__
-        where = f"site '{site}': " if site is not None else ""
+        where = registry.at_site(site)
         for transform in fn.transforms:
             if not transform.bijective:
                 raise CouplingError(

@@ -32,7 +32,8 @@ from pcm.couplings.coupling import Coupling
 from pcm.couplings.parameters import compact, concrete, quiet_log_prob
 from pcm.couplings.quantile import Quantile
 from pcm.couplings.solve import smallest
-from pcm.errors import ArgumentError, CouplingError
+from pcm.couplings.wrapped import check_base, read_base
+from pcm.errors import ArgumentError
 
 __all__ = ["Truncated", "TruncatedCounts", "TruncatedCoupling"]
 
@@ -72,13 +73,7 @@ class Truncated(TorchDistribution):
         validate_args: bool | None = None,
     ) -> None:
         asked = f"Truncated({type(base).__name__}, low={_short(low)}, high={_short(high)})"
-        if not hasattr(base, "event_shape") or base.event_shape:
-            raise ArgumentError(f"{asked}: the base must be a distribution of one number, not of vectors.")
-        coupling, _ = registry.resolve(base)
-        if not _served(coupling):
-            raise ArgumentError(f"{asked}: {type(base).__name__} has no quantile function here.")
-        if low is None and high is None:
-            raise ArgumentError(f"{asked}: give a low bound, a high one, or both.")
+        coupling = read_base(asked, base, Counts, low, high)
         like = base.mean if coupling.discrete else _reference(base)
         self.low = torch.as_tensor(-math.inf if low is None else low, dtype=like.dtype, device=like.device)
         self.high = torch.as_tensor(math.inf if high is None else high, dtype=like.dtype, device=like.device)
@@ -158,7 +153,7 @@ class TruncatedCoupling(Quantile):
 
     def validate(self, fn: Any, site: str | None = None) -> None:
         """Refuse a base without a quantile function."""
-        _validate(fn, site)
+        check_base(fn, fn.base, Counts, site)
 
     def push(self, fn: Any, noise: Tensor) -> Tensor:
         """Base's quantile between the bounds."""
@@ -184,7 +179,7 @@ class TruncatedCounts(Counts):
 
     def validate(self, fn: Any, site: str | None = None) -> None:
         """Refuse a base without a quantile function."""
-        _validate(fn, site)
+        check_base(fn, fn.base, Counts, site)
 
     def parameter(self, fn: Any) -> Tensor:
         """The bounds; values have their dtype."""
@@ -255,22 +250,6 @@ def _either(first: Tensor, second: Tensor) -> Tensor:
     """``log(e^first + e^second)``; unlike torch's, with a second derivative where one of them is far below."""
     low, high = torch.minimum(first, second), torch.maximum(first, second)
     return high + torch.log1p(torch.exp(low - high))
-
-
-def _served(coupling: Coupling) -> bool:
-    return coupling.univariate and (isinstance(coupling, Counts) if coupling.discrete else coupling.invertible)
-
-
-def _validate(fn: Any, site: str | None) -> None:
-    coupling, base = registry.resolve(fn.base, site=site)
-    if not _served(coupling):
-        where = f"site '{site}': " if site is not None else ""
-        raise CouplingError(
-            f"{where}Truncated of {type(base).__name__} has no structural equation here: the base has no one-to-one "
-            "quantile function.",
-            site=site,
-            family=type(fn).__name__,
-        )
 
 
 def _reference(base: Any) -> Tensor:

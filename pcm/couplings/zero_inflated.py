@@ -31,10 +31,11 @@ from pcm.couplings.coupling import Coupling
 from pcm.couplings.parameters import compact
 from pcm.couplings.quantile import Quantile
 from pcm.couplings.solve import smallest
-from pcm.errors import CouplingError
+from pcm.couplings.wrapped import check_base
 
 __all__ = ["ZeroInflatedCoupling", "ZeroInflatedReals"]
 
+_ADVICE = " Write the gate as a Bernoulli site of its own, and the value as the count times the gate."
 _FAMILIES = (dist.ZeroInflatedDistribution, dist.ZeroInflatedPoisson, dist.ZeroInflatedNegativeBinomial)
 
 
@@ -50,7 +51,7 @@ class ZeroInflatedCoupling(Counts):
 
     def validate(self, fn: Any, site: str | None = None) -> None:
         """Refuse a base without a quantile function."""
-        _validate(fn, site)
+        check_base(fn, fn.base_dist, Counts, site, _ADVICE)
 
     def parameter(self, fn: Any) -> Tensor:
         """The base's parameter; values have its dtype."""
@@ -87,7 +88,7 @@ class ZeroInflatedReals(Quantile):
 
     def validate(self, fn: Any, site: str | None = None) -> None:
         """Refuse a base without a quantile function."""
-        _validate(fn, site)
+        check_base(fn, fn.base_dist, Counts, site, _ADVICE)
 
     def push(self, fn: Any, noise: Tensor) -> Tensor:
         """0 inside the atom's interval, else the base's quantile."""
@@ -161,16 +162,3 @@ def _shrunk(fn: Any, at: Tensor) -> Tensor:
     upper = tail.log_sf(at)
     ratio = torch.clamp(gate - upper, max=0.0)
     return tail.from_logs(tail.log_cdf(at) - rest, upper + torch.log(-torch.expm1(ratio)) - rest)
-
-
-def _validate(fn: Any, site: str | None) -> None:
-    coupling, base = registry.resolve(fn.base_dist, site=site)
-    if not coupling.univariate or (not isinstance(coupling, Counts) if coupling.discrete else not coupling.invertible):
-        where = f"site '{site}': " if site is not None else ""
-        raise CouplingError(
-            f"{where}{type(fn).__name__} of {type(base).__name__} has no structural equation here: the base has no "
-            "one-to-one quantile function. Write the gate as a Bernoulli site of its own, and the value as the count "
-            "times the gate.",
-            site=site,
-            family=type(fn).__name__,
-        )

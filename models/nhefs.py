@@ -28,6 +28,7 @@ False
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 
     from pcm.report import Report
 
-__all__ = ["BASELINE", "PEOPLE", "categories", "demo", "load", "program", "tell", "truth"]
+__all__ = ["BASELINE", "PEOPLE", "categories", "demo", "load", "program", "study", "tell", "truth"]
 
 BASELINE = ("sex", "race", "age", "education", "smokeintensity", "smokeyrs", "exercise", "active", "wt71")
 PEOPLE = {  # cigarettes a day in 1971
@@ -139,13 +140,24 @@ def load() -> pd.DataFrame:
     DataError
         The package ``causaldata`` is not installed.
     """
+    return study(BASELINE)
+
+
+def study(columns: Iterable[str]) -> pd.DataFrame:
+    """The same with these columns of the study, quitting and weight change beside them.
+
+    Raises
+    ------
+    DataError
+        The package ``causaldata`` is not installed.
+    """
     try:
         from causaldata import nhefs
     except ImportError:
         raise DataError("the NHEFS data come with the package 'causaldata'; pip install 'pcm-causal[data]'.") from None
     raw: Any = nhefs.load_pandas().data
     raw = raw[raw["wt82_71"].notna()]
-    frame = raw[[*BASELINE, "qsmk", "wt82_71"]].copy()
+    frame = raw[[*columns, "qsmk", "wt82_71"]].copy()
     for name in frame.select_dtypes("category"):  # ordered strings, education's beginning at "1"
         frame[name] = frame[name].cat.codes
     return frame.astype(float).set_index(raw["seqn"].astype(int).rename("seqn"))

@@ -37,7 +37,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-from pcm.errors import DataError
+from pcm_models import nhefs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,16 +87,7 @@ def load() -> pd.DataFrame:
     DataError
         The package ``causaldata`` is not installed.
     """
-    try:
-        from causaldata import nhefs
-    except ImportError:
-        raise DataError("the NHEFS data come with the package 'causaldata'; pip install 'pcm-causal[data]'.") from None
-    raw: Any = nhefs.load_pandas().data
-    raw = raw[raw[OUTCOME].notna()]
-    frame = raw[[*INPUTS, OUTCOME]].copy()
-    for name in frame.select_dtypes("category"):
-        frame[name] = frame[name].cat.codes
-    return frame.astype(float).set_index(raw["seqn"].astype(int).rename("seqn"))
+    return nhefs.study(INPUTS[:-1])
 
 
 def requirements() -> list[Any]:

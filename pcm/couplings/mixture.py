@@ -116,8 +116,8 @@ def _validate(fn: Any, site: str | None) -> None:
         other = f"Use couplings={{'{site or '…'}': 'component'}}, or write" if coupling.invertible else "Write"
         raise CouplingError(
             f"{registry.at_site(site)}{type(fn).__name__} was asked for the quantile of the mixture (coupling "
-            f"'monotone'), but its component is a {family}, {found}. {other} the component as a Categorical site of its "
-            "own.",
+            f"'monotone'), but its component is a {family}, {found}. {other} the component as a Categorical site of "
+            "its own.",
             site=site,
             family=type(fn).__name__,
         )

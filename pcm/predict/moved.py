@@ -55,7 +55,7 @@ def fresh_units(model: Model, units: int, data: pd.DataFrame | None, seed: int) 
 
 
 def moved(
-    model: Model, rows: pd.DataFrame, worlds: Mapping[str, Mapping[str, Any]], *, seed: int, draw: int = 0
+    model: Model, rows: pd.DataFrame, worlds: Mapping[str, Mapping[str, Any]], *, seed: int
 ) -> dict[str, pd.DataFrame]:
     """Rows as they would be in each world, a frame like theirs; one draw of what was not observed.
 
@@ -63,11 +63,9 @@ def moved(
     ----------
     worlds : dict of name to dict of variable to value
         What :meth:`pcm.SCM.do` takes; tensors ``(row,)`` are codes or numbers a row. The factual world comes along.
-    draw : int
-        Which draw, where something is uncertain.
     """
-    cf = in_worlds(model, rows, worlds, draws=draw + 1, seed=seed)
-    return {world: frame_in(model, cf, world, draw) for world in (FACTUAL, *worlds)}
+    cf = in_worlds(model, rows, worlds, draws=1, seed=seed)
+    return {world: frame_in(model, cf, world) for world in (FACTUAL, *worlds)}
 
 
 def in_worlds(

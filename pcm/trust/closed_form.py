@@ -23,7 +23,6 @@ from pcm.graph import parents
 from pcm.query.account import Account
 from pcm.query.effect import Effect
 from pcm.requirement import Independence, Requirement, target_plan
-from pcm.requirement.programme import SLACK
 from pcm.trust.linear_answers import LinearAnswers, LinearPredictor
 from pcm.trust.linear_law import LinearLaw
 from pcm.trust.verdict import Row
@@ -167,14 +166,6 @@ class ClosedForm:
             return None
         gap = self._lost(self.answers.risk(self.made)) - self._lost(self.answers.risk(self.answers.observational))
         return self._effect(gap, "laundering gap")
-
-    @property
-    def undetermined(self) -> list[str]:
-        """Variables between sources and outcome to which the faithful prediction responds otherwise than the target."""
-        gaps = {
-            n: np.abs(self.answers.gap(self.answers.faithful, n)).max() for n in self.law.names if n != self.outcome
-        }
-        return [name for name, gap in gaps.items() if gap > SLACK * (1 + np.abs(self.answers.target).max())]
 
     def _price(self, risk: np.ndarray) -> np.ndarray:
         return self._lost(risk) - self._lost(self.answers.risk(self.answers.bayes))

@@ -154,10 +154,10 @@ class Part:
             self._recentre(place, found)
         return (found.total * self.weights).sum(-1)
 
-    def cost(self, lanes: int = 1) -> int:
+    def cost(self) -> int:
         """Values a site takes in one evaluation."""
         width = len(self.flat)
-        return lanes * len(self.space.configurations) * self.nodes * (width + 1) * (width + 2) // 2 * self.space.units
+        return len(self.space.configurations) * self.nodes * (width + 1) * (width + 2) // 2 * self.space.units
 
     @property
     def nodes(self) -> int:

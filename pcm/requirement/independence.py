@@ -14,6 +14,7 @@ from __future__ import annotations
 import networkx as nx
 
 from pcm.errors import ArgumentError, UnknownNameError
+from pcm.requirement.requirement import check_tolerance
 
 __all__ = ["Independence"]
 
@@ -44,8 +45,7 @@ class Independence:
             raise ArgumentError(f"'{outcome}' is both source and outcome; a requirement is on another variable.")
         if given not in (None, "outcome"):
             raise ArgumentError(f"given={given!r}: None (demographic parity) or 'outcome' (equalised odds).")
-        if isinstance(tolerance, bool) or not isinstance(tolerance, int | float) or not 0 <= tolerance < float("inf"):
-            raise ArgumentError(f"tolerance={tolerance!r}: a number that is not negative is needed.")
+        check_tolerance(tolerance)
         self.source, self.outcome, self.given, self.tolerance = source, outcome, given, float(tolerance)
 
     def check(self, graph: nx.DiGraph) -> None:

@@ -14,10 +14,9 @@ True
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from itertools import islice, pairwise
+from itertools import islice
 from numbers import Real
 from typing import Any
 
@@ -25,12 +24,11 @@ import networkx as nx
 
 from pcm.errors import ArgumentError, GraphError, UnknownNameError, listed
 from pcm.graph import SVG, CausalGraph, ancestors, descendants
-from pcm.requirement.admissible import ANY, ONE, Admissible
+from pcm.requirement.admissible import Admissible
+from pcm.requirement.on_graph import admitted, check_paths
 
-__all__ = ["Requirement", "TrainingRows"]
+__all__ = ["Requirement", "TrainingRows", "check_tolerance"]
 
-#: Paths looked through for the ones nearest to a misspelt one.
-_SUGGEST_FROM = 2_000
 _ROLES = ("variable", "environment", "mechanisms", "rows")
 
 
@@ -128,8 +126,7 @@ class Requirement:
             raise ArgumentError(f"outcome={outcome!r}: the name of what is predicted is needed.")
         if outcome in names:
             raise ArgumentError(f"'{outcome}' is both source and outcome; a requirement is on another variable.")
-        if isinstance(tolerance, bool) or not isinstance(tolerance, int | float) or not 0 <= tolerance < float("inf"):
-            raise ArgumentError(f"tolerance={tolerance!r}: a number that is not negative is needed.")
+        check_tolerance(tolerance)
         if role is not None and role not in _ROLES:
             raise ArgumentError(f"role={role!r} is none of {listed(_ROLES)}.")
         self.variables: tuple[str, ...] = names
@@ -165,38 +162,7 @@ class Requirement:
                     source=name,
                     outcome=self.outcome,
                 )
-        for pattern in self.admissible.patterns:
-            for name in pattern:
-                if name not in (ONE, ANY) and name not in graph:
-                    raise UnknownNameError(name, known=list(graph))
-            if not _is_there(graph, pattern, self.outcome):
-                asked = " → ".join(pattern)
-                raise GraphError(
-                    f"the path {asked} is not in the graph.{_nearest(graph, pattern, self.outcome)}", path=pattern
-                )
-        between = set().union(*(descendants(graph, name, include_self=True) for name in self.variables))
-        above = ancestors(graph, self.outcome, include_self=True)
-        for edge in self.admissible.edges:
-            for name in edge:
-                if name not in graph:
-                    raise UnknownNameError(name, known=list(graph))
-            if not graph.has_edge(*edge) or edge[0] not in between or edge[1] not in above:
-                lying = [f"{a} → {b}" for a, b in graph.edges if a in between and b in above]
-                found = "lies on no path" if graph.has_edge(*edge) else "is not in the graph; edges"
-                raise GraphError(
-                    f"the edge {edge[0]} → {edge[1]} {found} from {listed(self.variables)} to {self.outcome}: "
-                    f"{listed(lying)}.",
-                    edge=edge,
-                )
-        if self.admissible.edges and not self.admissible.patterns:
-            found = (p for name in self.variables for p in _admitted(graph, self.admissible, name, str(self.outcome)))
-            if next(found, None) is None:
-                raise GraphError(
-                    f"no path from {listed(self.variables)} to {self.outcome} is made of the admissible edges "
-                    f"{listed(f'{a} → {b}' for a, b in self.admissible.edges)} alone; list every edge of it, write the "
-                    f"path ('{listed(self.variables[:1])} -> ... -> {self.outcome}'), or admissible='none'.",
-                    edges=self.admissible.edges,
-                )
+        check_paths(graph, self.admissible, self.variables, self.outcome)
 
     def paths(self, graph: nx.DiGraph, limit: int = 1_000) -> list[tuple[str, ...]]:
         """The admissible paths in a graph, the shortest first (at most ``limit``).
@@ -211,7 +177,7 @@ class Requirement:
         self.check(graph)
         if self.outcome is None:
             return []
-        found = (p for name in self.variables for p in _admitted(graph, self.admissible, name, self.outcome))
+        found = (p for name in self.variables for p in admitted(graph, self.admissible, name, self.outcome))
         return sorted(islice(found, limit), key=len)
 
     def draw(self, graph: nx.DiGraph, **options: Any) -> SVG:
@@ -274,8 +240,8 @@ class Requirement:
             plain = set(self.references) == {*self.variables} and len({repr(v) for v in self.references.values()}) == 1
             parts.append(f"reference={next(iter(self.references.values())) if plain else self.references!r}")
         if self.tolerance:
-            parts.append(f"tolerance={self.tolerance:g}" if float(f"{self.tolerance:g}") == self.tolerance else "")
-            parts[-1] = parts[-1] or f"tolerance={self.tolerance!r}"
+            short = f"{self.tolerance:g}"
+            parts.append(f"tolerance={short if float(short) == self.tolerance else repr(self.tolerance)}")
         if self.role != self._natural:
             parts.append(f"role={self.role!r}")
         return f"Requirement({', '.join(parts)})"
@@ -293,6 +259,12 @@ class RequirementOnGraph:
 
     def __repr__(self) -> str:
         return f"{self.requirement!r} on {CausalGraph(self.graph)!r}"
+
+
+def check_tolerance(tolerance: Any) -> None:
+    """Raise unless this is a finite number, not negative."""
+    if isinstance(tolerance, bool) or not isinstance(tolerance, int | float) or not 0 <= tolerance < float("inf"):
+        raise ArgumentError(f"tolerance={tolerance!r}: a number that is not negative is needed.")
 
 
 # -- private ---------------------------------------------------------------------------------------------------------
@@ -322,44 +294,3 @@ def _independent(value: Any) -> bool:
 def _in_order(graph: nx.DiGraph, outcome: str) -> list[str]:
     above = ancestors(graph, outcome)
     return [name for name in graph if name in above]
-
-
-def _admitted(graph: nx.DiGraph, kept: Admissible, source: str, outcome: str) -> Iterator[tuple[str, ...]]:
-    """Admissible paths from a source, found backwards; what leads to none is not walked."""
-    inside = descendants(graph, source, include_self=True)
-    leads: dict[tuple[str, Any], bool] = {}
-
-    def alive(node: str, state: Any) -> bool:
-        if (node, state) not in leads:
-            leads[node, state] = (node == source and kept.accepts(state)) or any(
-                alive(parent, kept.step(state, parent, node)) for parent in graph.pred[node] if parent in inside
-            )
-        return leads[node, state]
-
-    stack: list[tuple[tuple[str, ...], Any]] = [((outcome,), kept.start(outcome))]
-    while stack:
-        path, state = stack.pop()
-        if not alive(path[0], state):
-            continue
-        if path[0] == source:
-            yield path
-            continue
-        stack.extend(
-            ((parent, *path), kept.step(state, parent, path[0])) for parent in graph.pred[path[0]] if parent in inside
-        )
-
-
-def _is_there(graph: nx.DiGraph, pattern: tuple[str, ...], outcome: str) -> bool:
-    """Whether some path of the graph fits the pattern."""
-    if ONE not in pattern and ANY not in pattern:
-        return all(graph.has_edge(*edge) for edge in pairwise(pattern))
-    return next(_admitted(graph, Admissible(patterns=(pattern,)), pattern[0], outcome), None) is not None
-
-
-def _nearest(graph: nx.DiGraph, pattern: tuple[str, ...], outcome: str) -> str:
-    every = islice(_admitted(graph, Admissible(everything=True), pattern[0], outcome), _SUGGEST_FROM)
-    words = [" -> ".join(path) for path in every]
-    if not words:
-        return f" No directed path leads from {pattern[0]} to {outcome}."
-    close = difflib.get_close_matches(" -> ".join(pattern), words, n=3, cutoff=0.0)
-    return f" Nearest: {'; '.join(repr(word) for word in close)}."

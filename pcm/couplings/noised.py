@@ -50,7 +50,7 @@ class Noised(TorchDistribution):
         validate_args: bool | None = None,
     ) -> None:
         self.base_dist, self.mechanism = base_dist, mechanism
-        self.origin, self.ends = origin, ends
+        self.origin, self.ends = None if origin is None else origin.expand(base_dist.batch_shape), ends
         super().__init__(base_dist.batch_shape, base_dist.event_shape, validate_args=validate_args)
 
     @property
@@ -75,9 +75,8 @@ class Noised(TorchDistribution):
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
         """The same law over a larger batch."""
-        shape = torch.Size(batch_shape)
-        origin = None if self.origin is None else self.origin.expand(shape)
-        return Noised(self.base_dist.expand(shape), self.mechanism, origin=origin, ends=self.ends, validate_args=False)
+        law = self.base_dist.expand(torch.Size(batch_shape))
+        return Noised(law, self.mechanism, origin=self.origin, ends=self.ends, validate_args=False)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         """The base's, from torch's generator: simulated noise, never a release."""

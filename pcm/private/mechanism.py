@@ -85,11 +85,7 @@ class Mechanism(Costed):
         SupportError
             A true value that the mechanism cannot take.
         """
-        law = self.law(value)
-        bends = self.bends(value)
-        if "origin" in bends:
-            bends["origin"] = bends["origin"].expand(law.batch_shape)
-        return Noised(law, self, **bends)
+        return Noised(self.law(value), self, **self.bends(value))
 
     def bends(self, value: Tensor) -> dict[str, Any]:
         """Where clipping bends the law, for who integrates over the true value; nothing by default."""

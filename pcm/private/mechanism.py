@@ -28,6 +28,7 @@ from torch import Tensor
 
 from pcm.couplings import Noised
 from pcm.errors import ArgumentError
+from pcm.infer.seeding import seeded
 from pcm.private.checks import check_ledger, check_units
 from pcm.private.costed import Costed
 from pcm.private.release import Release, Simulated, read_column
@@ -162,9 +163,7 @@ class Mechanism(Costed):
         """
         array, index, own = read_column(data, "simulate()")
         values = torch.from_numpy(np.asarray(self.read(array, index, str(own or "data")), dtype=np.float64))
-        with torch.random.fork_rng(devices=[]):
-            if seed is not None:
-                torch.manual_seed(seed)
+        with seeded(seed):
             drawn = self.law(values).sample()
         return Simulated(self.decode(drawn.numpy()), index, self)
 

@@ -29,6 +29,7 @@ from torch import Tensor
 
 from pcm.couplings import DiscreteGaussian, DiscreteLaplace
 from pcm.errors import ArgumentError, DataError, listed
+from pcm.infer.seeding import seeded
 from pcm.private.checks import check_ledger, check_loss, check_units
 from pcm.private.costed import Costed
 from pcm.private.events import Promise
@@ -166,9 +167,7 @@ class Statistic(Costed):
         """The same noisy sums ``(sum,)`` from torch's generator: for studies of the method, and no release."""
         self._check(data)
         sums = self.read(data).sum(0)
-        with torch.random.fork_rng(devices=[]):
-            if seed is not None:
-                torch.manual_seed(seed)
+        with seeded(seed):
             noise = self._law().sample((len(sums),)).round().numpy()
         return (sums + noise) / self.unit
 

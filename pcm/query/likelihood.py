@@ -25,6 +25,7 @@ from pcm.infer import Posterior, Target
 from pcm.infer.laplace import starts
 from pcm.infer.latent import Marginal, Space
 from pcm.infer.optimise import climb
+from pcm.infer.seeding import seeded
 from pcm.infer.unconstrained import Unconstrained
 from pcm.program import is_deterministic
 from pcm.query.evidence import Units, check_cells, check_evidence, read_units
@@ -228,8 +229,7 @@ def _settled(target: Target, marginal: Marginal, model: Model) -> Target:
     if target.trainable or not target.initial:
         return replace(target, cost=marginal.cost)
     space = Unconstrained(target, method="fit")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with seeded(0):
         point = next(iter(starts(space)))
     values = dict(target.initial)
     for _ in range(2):
@@ -383,7 +383,6 @@ def start_values(model: Model) -> dict[str, Tensor]:
         return msg["value"]
 
     blank = {name: torch.zeros(1, dtype=structure.sites[name].dtype) for name in structure.covariates}
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with seeded(0):
         model.program.execute(act, 1, blank)
     return found

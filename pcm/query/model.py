@@ -21,6 +21,7 @@ from torch import Tensor
 
 from pcm.errors import ArgumentError, ProgramError, QueryError, UnknownNameError, listed
 from pcm.infer import Posterior
+from pcm.infer.seeding import seeded
 from pcm.program import Program, Structure
 from pcm.worlds import Intervention, Target, choose_seed, read_interventions
 
@@ -144,8 +145,7 @@ class Model:
             return msg["value"]
 
         blank = {name: torch.zeros(1, dtype=structure.sites[name].dtype) for name in structure.covariates}
-        with self.program.sealed(), torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with self.program.sealed(), seeded(seed):
             for _ in range(draws):
                 self.program.execute(act, 1, blank)
         return {name: torch.stack(found[name]) for name in self.free}

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from pcm.infer.seeding import seeded
 from pcm.predict.families.family import Array, Family, Fitted, Members, by_member, checked
 from pcm.predict.families.linear import Linear, Scale
 
@@ -72,8 +73,7 @@ class Network(Family):
             loss = lambda out, goal: nn.functional.mse_loss(out[:, 0], goal)  # noqa: E731
         else:
             target, loss = torch.from_numpy(y).long(), nn.functional.cross_entropy
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with seeded(seed):
             body, head = _layers(x.shape[1], self.hidden, classes or 1)
         weights = [*body.parameters(), *head.parameters()]
         optimiser = torch.optim.Adam(weights, lr=self.learning_rate)

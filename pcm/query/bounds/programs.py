@@ -28,6 +28,7 @@ from torch import Tensor
 from pcm.couplings import unwrap
 from pcm.couplings.finite import FINITE, log_table
 from pcm.errors import QueryError, UnknownNameError, listed
+from pcm.infer.seeding import seeded
 from pcm.program import Site
 from pcm.query.bounds.law import Law, Shape, aligned, law_of_joint, projected
 from pcm.query.bounds.tables import MAX_CELLS, MAX_LEVELS
@@ -103,8 +104,7 @@ def law_of_model(
     order = [name for name in model.structure.sites if name in every]
     levels: dict[str, tuple[Any, ...]] = {}
     tables: dict[str, tuple[tuple[str, ...], np.ndarray]] = {}
-    with model.program.sealed(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(_SEED)
+    with model.program.sealed(), seeded(_SEED):
         for name in order:
             parents = tuple(parent for parent in model.structure.sites if graph.has_edge(parent, name))
             levels[name], table = _mechanism(model, name, parents, levels, parameters)

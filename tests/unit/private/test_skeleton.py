@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pyro
 import pytest
 import torch
@@ -203,6 +204,19 @@ def test_simulated_noise_has_the_sites_law(family) -> None:
         if count > 50:
             chance = case.mechanism.probability(value, given=case.given)
             assert abs(count / 4_000 - chance) < 5 * math.sqrt(chance / 4_000)
+
+
+def test_simulations_without_a_seed_follow_torch() -> None:
+    mechanism = private.Laplace(scale=1.0, bounds=(0, 1))
+    table = private.Moments({"x": (0, 1)}, epsilon=1.0)
+    frame = pd.DataFrame({"x": [0.5] * 5})
+    for simulate in (lambda: mechanism.simulate([0.5] * 5).values, lambda: table.simulate(frame)):
+        torch.manual_seed(3)
+        first, second = simulate(), simulate()
+        torch.manual_seed(3)
+        assert (first != second).all() and (first == simulate()).all()
+    with pytest.raises(PCMError, match="seed"):
+        mechanism.simulate([0.5], seed="0")  # pyright: ignore[reportArgumentType]
 
 
 def test_observe_is_a_plain_sample_statement() -> None:

@@ -73,7 +73,7 @@ def factors_of(
     parameters = model.parameters(draws, seed, prior=False)
     for draw in range(lane_count(parameters)):
         law = law_of_model(model, names, {name: value[draw] for name, value in parameters.items()})
-        tables = {name: (axes, np.asarray(table)) for name, (axes, table) in law.factors.items()}
+        tables: dict[str, Factor] = {name: (axes, np.asarray(table)) for name, (axes, table) in law.factors.items()}
         yield tables, dict(law.shape.levels)
 
 

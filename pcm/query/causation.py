@@ -141,7 +141,7 @@ def _exact(
     hit, member = found["hit"].mean(-1), found["member"].mean(-1)
     if not bool((member > 0).all()):
         raise nobody()
-    words = dict.fromkeys(("treated", "control"), exact_words(joint))
+    words: dict[str, str] = dict.fromkeys(("treated", "control"), exact_words(joint))
     account = account_of_fresh(asked.model, setting.lanes, words, rung=3, needed=joint.inner or {})
     return (hit / member).numpy(), account
 

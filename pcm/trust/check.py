@@ -210,6 +210,7 @@ def _check_one(
         delivered="" if lost else numbers.delivered,
         price=None if lost else numbers.price,
         price_minimum=numbers.price_minimum if met else None,
+        least_over=numbers.least_over if met and numbers.price_minimum is not None else "",
         shadow_prices=numbers.shadow_prices if met else {},
         gaps={} if lost else numbers.gaps,
         laundering_gap=None if lost else numbers.laundering_gap,

@@ -143,6 +143,11 @@ class ClosedForm:
             return None
         return self._effect(self._price(self.answers.risk(self.answers.matched)), "least price")
 
+    @property
+    def least_over(self) -> str:
+        """The predictors of which that is the least price."""
+        return "linear predictors"
+
     @cached_property
     def shadow_prices(self) -> dict[str, Effect]:
         """The programme's multipliers."""

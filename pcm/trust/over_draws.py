@@ -94,8 +94,14 @@ class OverDraws:
 
     @property
     def shadow_prices(self) -> dict[str, Effect]:
-        """None: a pinned response is a curve here, not a number."""
-        return {}
+        """What a unit of each pinned effect costs of the least price; none where some draw has no least price."""
+        found = [member.shadow_prices for member in self.members]
+        return self._by_source(found) if all(each.keys() == found[0].keys() for each in found) else {}
+
+    @property
+    def least_over(self) -> str:
+        """The predictors of which it is the least price."""
+        return self.members[0].least_over
 
     def _by_source(self, found: Sequence[Mapping[str, Effect]]) -> dict[str, Effect]:
         return {name: self._joined([each[name] for each in found]) for name in found[0]}
@@ -107,11 +113,12 @@ class OverDraws:
     def _joined(self, found: Sequence[Effect]) -> Effect:
         errors = np.array([each.standard_error or 0.0 for each in found])
         error = float(np.sqrt((errors**2).sum()) / len(errors))
+        exact = all(each.standard_error == 0 for each in found)
         return Effect(
             np.concatenate([each.draws for each in found]),
             label=found[0].label,
             account=self.account,
-            standard_error=error or None,
+            standard_error=0.0 if exact else error or None,
         )
 
 

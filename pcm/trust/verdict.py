@@ -62,8 +62,13 @@ class Verdict:
     price_minimum : Effect or None
         The least such difference over predictors whose effects match the target's on average; None where there is
         none, or no law.
+    least_over : str
+        The predictors of which the least price is the least: linear ones, every function of the inputs, or those that
+        a simulation looked at (then the least of all may be lower).
     shadow_prices : dict of source to Effect
-        What a unit of the pinned effect costs.
+        Slope of the least price as the pinned effect grows by one unit per unit of the source (turned about the source's
+        mean), towards the best predictor; of a label, as the effect of that label does. On a linear law also what a
+        unit of tolerance saves.
     gaps : dict of source to Effect
         How much more than the target the delivered predictor responds to each source.
     laundering_gap : Effect or None
@@ -98,6 +103,7 @@ class Verdict:
         delivered: str = "",
         price: Effect | None = None,
         price_minimum: Effect | None = None,
+        least_over: str = "",
         shadow_prices: Mapping[str, Effect] | None = None,
         gaps: Mapping[str, Effect] | None = None,
         laundering_gap: Effect | None = None,
@@ -107,7 +113,7 @@ class Verdict:
         self.conflicts, self.core, self.feasible, self.loss, self.how = conflicts, core, feasible, loss, how
         self.rows, self.delivered, self.price, self.price_minimum = rows, delivered, price, price_minimum
         self.shadow_prices, self.gaps, self.laundering_gap = dict(shadow_prices or {}), dict(gaps or {}), laundering_gap
-        self.account = account
+        self.account, self.least_over = account, least_over
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -190,7 +196,8 @@ class Verdict:
         lines += [f"  {conflict!r}" for conflict in self.conflicts]
         for name, effect in (("price", self.price), ("least price", self.price_minimum)):
             if effect is not None:
-                lines.append(f"  {name}: {figure(effect)}")
+                over = f" (over {self.least_over})" if name == "least price" and self.least_over else ""
+                lines.append(f"  {name}: {figure(effect)}{over}")
         if self.shadow_prices:
             told = ", ".join(f"{name} {figure(effect)}" for name, effect in self.shadow_prices.items())
             lines.append(f"  shadow prices: {told}")

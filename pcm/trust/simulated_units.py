@@ -1,0 +1,272 @@
+"""Units drawn from a model that is not linear, and predictors of its outcome evaluated on them.
+
+Baselines and the observational optimum are cubic regressions of ``E[Y | x]`` (logistic ones for log loss); a faithful
+prediction averages the target's copies over references. The same units, with the same noise, are there in every world
+in which a source is set.
+
+>>> import pyro, pyro.distributions as dist, pcm
+>>> from pcm.query.account import Account
+>>> def curved():
+...     a = pyro.sample("a", dist.Normal(0.0, 1.0))
+...     pyro.sample("y", dist.Normal(a**2, 1.0))
+>>> scm = pcm.SCM(curved)
+>>> fair = [pcm.counterfactual_fairness("a", outcome="y")]
+>>> units = SimulatedUnits(scm, scm.graph, fair, "y", ("a",), "squared", 1_000, 0, Account(rung=3))
+>>> bool(np.allclose(units.best, units.read["a"] ** 2))
+True
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from itertools import combinations_with_replacement
+from typing import Any
+
+import networkx as nx
+import numpy as np
+from scipy.special import expit
+
+from pcm.errors import QueryError, listed
+from pcm.graph import descendants
+from pcm.query.account import Account
+from pcm.query.effect import Effect
+from pcm.requirement import Independence, Requirement, target_plan
+from pcm.requirement.references import reference_samples
+from pcm.scm import SCM
+from pcm.trust.replays import Columns, Posterior, Replays
+
+__all__ = ["Predictor", "SimulatedUnits", "halves", "monomials"]
+
+#: Units over which effects are averaged, and rows (units × draws) where the inputs leave something open.
+_FEW, _ROWS = 2_000, 64_000
+_SOURCE_VALUES = 5
+
+Predictor = Callable[[Columns], np.ndarray]
+
+
+class SimulatedUnits:
+    """Simulated units and predictors on them.
+
+    Parameters
+    ----------
+    scm : SCM
+        Without free parameters.
+    graph : DiGraph
+    requirements : sequence of Requirement and Independence
+    outcome : str
+    inputs : sequence of str
+    loss : "squared" or "log"
+    units : int
+    seed : int
+    account : Account
+    """
+
+    def __init__(
+        self,
+        scm: SCM,
+        graph: nx.DiGraph,
+        requirements: Sequence[Any],
+        outcome: str,
+        inputs: Sequence[str],
+        loss: str,
+        units: int,
+        seed: int,
+        account: Account,
+    ) -> None:
+        self.graph, self.outcome, self.inputs, self.loss = graph, outcome, tuple(inputs), loss
+        self.pinning = tuple(r for r in requirements if isinstance(r, Requirement) and r.variables)
+        self.independence = tuple(r for r in requirements if isinstance(r, Independence))
+        self.seed, self.account = seed, account
+        model, below = scm._model, set(inputs) & descendants(graph, outcome)
+        if below:
+            raise QueryError(f"{listed(below)} lies below '{outcome}': a simulated check reads what comes before it.")
+        if loss == "log" and model.structure.sites[outcome].cardinality != 2:
+            raise QueryError(f"log loss needs a binary outcome where equations are not linear; '{outcome}' is not.")
+        target, named = model.structure.sites[outcome], {n for r in self.pinning for n in r.variables}
+        if not target.ordered and target.cardinality != 2:
+            raise QueryError(
+                f"'{outcome}' is categorical, and its labels have no order: a squared error means nothing. Make an "
+                "indicator of one label the outcome."
+            )
+        for name in named & set(inputs):
+            if model.structure.sites[name].kind == "deterministic":
+                raise QueryError(
+                    f"the program computes the source '{name}' from other variables: no unit has it otherwise with "
+                    "these unchanged, so what a predictor would say there is not simulated. Make it a sampled "
+                    "variable, or require it of its causes."
+                )
+        for name in (outcome, *inputs):
+            if not model.structure.sites[name].scalar:
+                raise QueryError(f"'{name}' has several values a unit; a check takes scalar variables.")
+        self.scm, self.sites = scm, model.structure.sites
+        self._completed: dict[Any, Any] = {}
+        self._arms: dict[tuple[str, float], Columns] = {}
+        self._worlds: dict[tuple[str, float], Columns] = {}
+        self.joint = self._replays(self.pinning)
+        self.sources = tuple(dict.fromkeys((*self.joint.plan.sources, *(r.source for r in self.independence))))
+        self.units = units if self.joint.draws == 1 else min(units, _ROWS // self.joint.draws)
+        self.sampled = self.joint.sample(self.units)
+        self.few = min(self.units, _FEW if self.joint.draws == 1 else _ROWS // (4 * self.joint.draws))
+        self.read = {name: self.sampled[name] for name in self.inputs}
+
+    def _replays(self, pinning: Sequence[Requirement]) -> Replays:
+        plan = target_plan(self.graph, pinning, self.outcome)
+        return Replays(self.scm, plan, self.inputs, seed=self.seed, completed=self._completed)
+
+    def _references(self, replays: Replays) -> Columns:
+        return reference_samples(self.scm._model, replays.plan, self.sampled, self.seed)
+
+    # -- predictors ----------------------------------------------------------------------------------------------------
+
+    def _posterior(self, replays: Replays, read: Columns) -> Posterior:
+        return replays.posterior(read, self._references(replays))
+
+    @cached_property
+    def known(self) -> Posterior:
+        """The joint target and the outcome given the inputs."""
+        return self._posterior(self.joint, self.read)
+
+    @cached_property
+    def best(self) -> np.ndarray:
+        """``E[Y | inputs]``, ``(unit,)``."""
+        return self.known.outcome.mean(0)
+
+    def faithful(self, pinning: Sequence[Requirement]) -> Predictor:
+        replays = self._replays(pinning)
+        return lambda read: halves(self._posterior(replays, read).target)
+
+    def bayes(self, read: Columns) -> np.ndarray:
+        return self._posterior(self._replays(()), read).outcome.mean(0)
+
+    def _regression(self, features: Callable[[Columns], np.ndarray]) -> Predictor:
+        """Cubic regression of the outcome's conditional mean on features ``(feature, unit)``."""
+        made = features(self.read)
+        if not len(made):
+            return lambda read: np.full(len(next(iter(read.values()))), self.best.mean())
+        centre, spread = made.mean(1, keepdims=True), made.std(1, keepdims=True)
+        spread[spread == 0] = 1.0
+        degree = 3 if len(made) <= 8 else 2
+        columns = monomials((made - centre) / spread, degree)
+        if self.loss == "log":
+            logits = _logistic(columns, self.best)
+            return lambda read: expit(logits @ monomials((features(read) - centre) / spread, degree))
+        weights, *_ = np.linalg.lstsq(columns.T, self.best, rcond=1e-9)
+        return lambda read: weights @ monomials((features(read) - centre) / spread, degree)
+
+    def on(self, names: Sequence[str]) -> Predictor:
+        return self._regression(lambda read: np.array([read[n] for n in names]))
+
+    def corrected(self, pinning: Sequence[Requirement]) -> Predictor:
+        """The observational optimum: what the outcome may read, each parent's copy averaged over references."""
+        replays = self._replays(pinning)
+        feeds = replays.plan.inputs
+        plain = [n for n, feed in feeds.items() if isinstance(feed, str) and n in self.inputs]
+
+        def features(read: Columns) -> np.ndarray:
+            copies = replays.features(read, self._references(replays))
+            return np.array([*(read[n] for n in plain), *copies.values()])
+
+        return self._regression(features)
+
+    # -- worlds in which a source is set -----------------------------------------------------------------------------
+
+    def _levels(self, source: str) -> tuple[float, float]:
+        """Two values of a source, for effects by unit."""
+        values = self.sampled[source]
+        low, high = float(values.min()), float(values.max())
+        if low == high:  # held by do(): one step up, or down where that is not a value
+            step = -1.0 if self.sites[source].cardinality == low + 1 else 1.0
+            return min(low, low + step), max(low, low + step)
+        if self.sites[source].discrete:
+            return low, high
+        return float(values.mean() - values.std()), float(values.mean() + values.std())
+
+    def arm(self, source: str, value: float) -> Columns:
+        """What a predictor would read, had the source been set."""
+        if (source, value) not in self._arms:
+            self._arms[source, value] = {name: self._world(source, value)[name] for name in self.inputs}
+        return self._arms[source, value]
+
+    def pairs(self, source: str) -> list[tuple[float, float]]:
+        """Values of a source that effects compare: two of a number, each label with the first one of a category."""
+        site = self.sites[source]
+        if site.ordered or site.cardinality == 2:
+            return [self._levels(source)]
+        first, *others = (float(value) for value in np.unique(self.sampled[source]))
+        return [(first, other) for other in others] or [self._levels(source)]
+
+    def step(self, source: str, low: float, high: float) -> float:
+        return high - low if len(self.pairs(source)) == 1 else 1.0
+
+    def effect_names(self, source: str) -> list[str]:
+        """What each response is called."""
+        pairs = self.pairs(source)
+        if len(pairs) == 1:
+            return [source]
+        labels = self.scm._model.categories.get(source)
+        return [f"{source} = {labels[int(high)] if labels else int(high)}" for _, high in pairs]
+
+    def pinned_mean(self, source: str, value: float) -> np.ndarray:
+        values, samples = self._world(source, value), self._references(self.joint)
+        return self.joint.averaged_target(values, samples, {source: value}).mean(0)
+
+    def _world(self, source: str, value: float) -> Columns:
+        """The first units, had the source been set."""
+        if (source, value) not in self._worlds:
+            self._worlds[source, value] = self.joint.sample(self.few, {source: value})
+        return self._worlds[source, value]
+
+    def grid(self, source: str) -> list[float]:
+        values = self.sampled[source]
+        distinct = np.unique(values)
+        if len(distinct) == 1:
+            return [*self._levels(source)]
+        if len(distinct) <= _SOURCE_VALUES:
+            return distinct.tolist()
+        # within a tolerance polynomials would bend between few values
+        count = _SOURCE_VALUES if not any(r.tolerance for r in self.pinning) else 2 * _SOURCE_VALUES
+        return np.quantile(values, (np.arange(count) + 0.5) / count).tolist()
+
+    def averaged(self, values: np.ndarray, label: str) -> Effect:
+        error = float(values.std(ddof=1) / len(values) ** 0.5) if len(values) > 1 else None
+        mean = float(values.mean())
+        small = error is not None and error <= 1e-12 * (1 + abs(mean))
+        return Effect(np.array([mean]), label=label, account=self.account, standard_error=None if small else error)
+
+    def estimate(self, mean: float, error: float | None, label: str) -> Effect:
+        """One number with its Monte-Carlo standard error; 0 where it is exact."""
+        return Effect(np.array([mean]), label=label, account=self.account, standard_error=error)
+
+
+def halves(values: np.ndarray) -> np.ndarray:
+    """Two estimates ``(half, unit)`` from halves of references and of draws, ``(half, draw, unit)``."""
+    draws = values.shape[1]
+    return np.stack([values[i, i::2].mean(0) if draws > 1 else values[i, 0] for i in (0, 1)])
+
+
+def monomials(values: np.ndarray, degree: int) -> np.ndarray:
+    """Products of up to ``degree`` rows, the constant first: ``(monomial, unit)``."""
+    made = [np.ones(values.shape[1])]
+    for power in range(1, degree + 1):
+        made += [
+            np.prod(values[list(chosen)], 0) for chosen in combinations_with_replacement(range(len(values)), power)
+        ]
+    return np.array(made)
+
+
+# -- private ---------------------------------------------------------------------------------------------------------
+
+
+def _logistic(columns: np.ndarray, chances: np.ndarray) -> np.ndarray:
+    """Weights of a logistic regression on probabilities, by Newton's method with a trace of ridge."""
+    weights, ridge = np.zeros(len(columns)), 1e-6 * len(chances)
+    for _ in range(50):
+        fitted = expit(weights @ columns)
+        slope = columns @ (chances - fitted) - ridge * weights
+        curve = (columns * (fitted * (1 - fitted))) @ columns.T + ridge * np.eye(len(columns))
+        step = np.linalg.solve(curve, slope)
+        weights += step * min(1.0, 5.0 / (1e-12 + np.abs(step).max()))
+        if np.abs(step).max() < 1e-8:
+            break
+    return weights

@@ -23,6 +23,7 @@ from pcm.query.accounting import parameter_words
 from pcm.requirement import Independence, Requirement
 from pcm.requirement.references import reference_laws
 from pcm.scm import SCM
+from pcm.trust.apart import not_gaussian, without_method
 from pcm.trust.closed_form import ClosedForm
 from pcm.trust.conflicts import Coexistence, Conflict
 from pcm.trust.linear_law import LinearLaw, linear_law
@@ -159,6 +160,9 @@ def _check_one(
             law = odd or law
     elif data is not None:
         law = fitted_law(graph, data)
+    apart = any(isinstance(r, Independence) for r in asked)
+    if scm is not None and isinstance(law, LinearLaw):
+        law = not_gaussian(law, asked, outcome, reads) or law
     closed = isinstance(law, LinearLaw) and not (simulate and scm is not None)
     looked_at = Coexistence(graph, asked, outcome, reads, law.averaged() if isinstance(law, LinearLaw) else None)
     known = [with_bounds(conflict, scm, graph) for conflict in looked_at.conflicts]
@@ -171,9 +175,10 @@ def _check_one(
         "feasible": looked_at.feasible,
         "loss": loss,
     }
-    apart = any(isinstance(r, Independence) for r in asked)
-    if not closed and (scm is None or apart):
-        return Verdict(**shared, conflicts=known, how=_how_on_graph(scm, apart))
+    each = [] if closed or scm is None else parameter_draws(scm, draws, units, seed)
+    why = without_method(each[0], asked, outcome, reads, loss) if each and apart else None
+    if not closed and (not each or why):
+        return Verdict(**shared, conflicts=known, how=_how_on_graph(why))
     numbers: Any
     if closed:
         assert isinstance(law, LinearLaw)
@@ -183,7 +188,6 @@ def _check_one(
     else:
         assert scm is not None
         reason = f"simulated, because {law}" if isinstance(law, str) else "simulated as asked"
-        each = parameter_draws(scm, draws, units, seed)
         account = _account(scm, len(each), reason)
         numbers = simulated(
             each,
@@ -195,6 +199,7 @@ def _check_one(
             outcome=outcome,
             inputs=reads,
             loss=loss,
+            apart=apart,
         )
         how = f"simulation, {numbers.units} units"
         if len(each) > 1:
@@ -243,9 +248,9 @@ def _priced(numbers: Any, feasible: bool, asked: tuple[Any, ...]) -> list[Confli
     return found
 
 
-def _how_on_graph(scm: SCM | None, apart: bool) -> str:
+def _how_on_graph(why: str | None) -> str:
     known = "from the graph, for generic parameters"
-    return f"{known}; an independence has no price but on linear equations" if scm is not None and apart else known
+    return known if why is None else f"{known}; the independence has no price here: {why}"
 
 
 def _requirements(given: Any) -> tuple[Any, ...]:

@@ -2,11 +2,11 @@ r"""The least risk of a prediction that must be independent of a finite variable
 
 A prediction, randomised or not, is a channel ``K(z | x)``. Independence asks ``Σ_x P(x | a) K(z | x)`` to be the same
 for every value ``a`` (equalised odds: ``P(x | a, y)``, within each ``y``): each column ``k(x) = K(z | x)`` lies in the
-cone ``{k ≥ 0, B k = 0}``. What ``z`` costs, ``P(z) h(E[Y | z])`` with ``h`` the entropy of the loss (``−m²`` for squared
-error), is concave and homogeneous in the column, so that splitting a column into extreme rays never costs more. The
-least risk is therefore that of the best mixture of extreme rays with ``Σ_z K(z | x) = 1``: a linear programme, exact,
-whose rays have at most ``rank B + 1`` cells each. With the score and the variable for cells, and equalised odds, it is
-the programme of derived predictors of Hardt, Price & Srebro (2016, section 4).
+cone ``{k ≥ 0, B k = 0}``. What ``z`` costs, ``P(z) h(E[Y | z])`` with ``h`` the entropy of the loss (``−m²`` for
+squared error), is concave and homogeneous in the column, so that splitting a column into extreme rays never costs more.
+The least risk is therefore that of the best mixture of extreme rays with ``Σ_z K(z | x) = 1``: a linear programme,
+exact, whose rays have at most ``rank B + 1`` cells each. With the score and the variable for cells, and equalised odds,
+it is the programme of derived predictors of Hardt, Price & Srebro (2016, section 4).
 
 >>> import numpy as np
 >>> cells = Cells(np.full(4, 0.25), np.array([0.1, 0.3, 0.5, 0.9]), np.array([[0.5, 0.5, -0.5, -0.5]]))
@@ -122,7 +122,7 @@ def least_derived(cells: Cells, loss: str) -> tuple[float, np.ndarray]:
 def rays(apart: np.ndarray) -> np.ndarray:
     """Extreme rays of ``{k ≥ 0, apart @ k = 0}``, ``(cell, ray)``, the largest entry of each 1."""
     cells = apart.shape[1]
-    left, size, right = np.linalg.svd(apart, full_matrices=False)
+    _, size, right = np.linalg.svd(apart, full_matrices=False)
     rank = int((size > 1e-9 * max(size.max(initial=0.0), 1e-12)).sum()) if size.size else 0
     rows, found = (size[:rank, None] * right[:rank]), []
     for count in range(1, rank + 2):
@@ -139,9 +139,7 @@ def rays(apart: np.ndarray) -> np.ndarray:
         vector = vectors[:, -1]
         vector = vector * np.sign(vector.sum(1, keepdims=True))
         positive = (vector > 1e-9).all(1)
-        for places, entries in zip(
-            chosen[flat & alone & positive], vector[flat & alone & positive], strict=True
-        ):
+        for places, entries in zip(chosen[flat & alone & positive], vector[flat & alone & positive], strict=True):
             ray = np.zeros(cells)
             ray[places] = entries / entries.max()
             found.append(ray)

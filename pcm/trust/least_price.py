@@ -2,9 +2,9 @@ r"""The least price of a *matched* predictor, where equations are not linear, an
 
 Among ``E[Y | x]`` corrected by a combination of given functions of ``x`` (on the log-odds for log loss), the one of
 least risk whose mean, with each source set to each of a few values, is that of the target: a quadratic programme, or
-for log loss a sequence of them. The *shadow price* of a source is the slope of that least price as the pinned effect grows by
-one unit per unit of the source (turned about the source's mean), towards the best predictor: the multiplier that
-a linear law has in closed form. Where the effect is held by one equation this is also what a unit of tolerance saves.
+for log loss a sequence of them. The *shadow price* of a source is the slope of that least price as the pinned effect
+grows by one unit per unit of the source (turned about the source's mean), towards the best predictor: the multiplier
+that a linear law has in closed form. Where one equation holds the effect this is also what a unit of tolerance saves.
 
 Means are weighted sums, so that the same programme is exact on a table of cells and a Monte-Carlo estimate on units;
 there a grouped jackknife (common random numbers: the same units in every world) gives standard errors.

@@ -25,6 +25,7 @@ import numpy as np
 from pcm.query.account import Account
 from pcm.query.effect import Effect
 from pcm.scm import SCM
+from pcm.trust.apart import Apart
 from pcm.trust.simulation import Simulation
 from pcm.trust.verdict import Row
 
@@ -123,9 +124,9 @@ class OverDraws:
 
 
 def simulated(
-    members: Sequence[SCM], seed: int, account: Account, units: int, **options: Any
+    members: Sequence[SCM], seed: int, account: Account, units: int, apart: bool = False, **options: Any
 ) -> Simulation | OverDraws:
-    """A simulation under each member, with its share of the units."""
-    share = units // len(members)
-    made = [Simulation(scm, units=share, seed=seed + i, account=account, **options) for i, scm in enumerate(members)]
+    """A simulation under each member, with its share of the units; ``apart``, of requirements of independence."""
+    share, kind = units // len(members), Apart if apart else Simulation
+    made = [kind(scm, units=share, seed=seed + i, account=account, **options) for i, scm in enumerate(members)]
     return made[0] if len(made) == 1 else OverDraws(made, account)

@@ -25,11 +25,15 @@ import numpy as np
 from pcm.graph import parents
 from pcm.query.effect import Effect
 from pcm.requirement import Requirement
+from pcm.trust.barycentre import Barycentre
 from pcm.trust.matched import Matched
 from pcm.trust.simulated_units import Predictor, SimulatedUnits, halves
 from pcm.trust.verdict import Row
 
 __all__ = ["Simulation"]
+
+#: Groups up to which the table has a row of demographic parity.
+_GROUPS = 20
 
 
 class Simulation(SimulatedUnits):
@@ -55,33 +59,59 @@ class Simulation(SimulatedUnits):
             if source in self.inputs:
                 made[f"unaware (drop {source})"] = self.on([n for n in self.inputs if n != source])
         made["parents only"] = self.on([n for n in self.inputs if n in parents(self.graph, self.outcome)])
+        groups = [source for source in self.sources if self.loss == "squared" and self.in_groups(source)]
+        fair = {f"demographic parity in {source}": source for source in groups}
+        made |= {name: self.fair(source) for name, source in fair.items()}
         made["constant"] = self.on([])
         if len(self.pinning) > 1:
             for r in self.pinning:
                 made[f"{r.label}, faithful"] = self.faithful([r])
-        groups: list[tuple[str, ...]] = [(s,) for s in self.sources]
-        for group in [*groups, self.sources] if len(groups) > 1 else groups:
-            uniform = [Requirement(s, outcome=self.outcome) for s in group]
-            made[f"uniform in {' and '.join(group)}"] = self.faithful(uniform)
+        uniform: list[tuple[str, ...]] = [(s,) for s in self.sources]
+        for group in [*uniform, self.sources] if len(uniform) > 1 else uniform:
+            closed = [Requirement(s, outcome=self.outcome) for s in group]
+            made[f"uniform in {' and '.join(group)}"] = self.faithful(closed)
         if self.pinning:
             made[self.delivered] = self.faithful(self.pinning)
             made[f"{self.label}, observational optimum"] = self.corrected(self.pinning)
-        return tuple(self._row(name, predictor) for name, predictor in made.items())
+        prices = {name: self.barycentre(source).price for name, source in fair.items()}
+        return tuple(self.row(name, predictor, prices.get(name)) for name, predictor in made.items())
 
-    def _row(self, name: str, made: Predictor) -> Row:
-        values = made(self.read)
+    def row(self, name: str, made: Predictor, known: tuple[float, float] | None = None) -> Row:
+        """A predictor's row; its price and that one's standard error may be known otherwise than unit by unit."""
         effects = {
             label: self.averaged(response, f"effect of {label} on {name}")
             for s in self.sources
             for label, response in zip(self.effect_names(s), self._responses(made, s), strict=True)
         }
-        price = self._excess(values)
-        return Row(
-            name,
-            self.averaged(self._floor + price, f"risk of {name}"),
-            self.averaged(price, f"price of {name}"),
-            effects,
-        )
+        if known is None:
+            price = self.excess(made(self.read))
+            risk, paid = self.averaged(self._floor + price, f"risk of {name}"), self.averaged(price, f"price of {name}")
+        else:
+            floor, paid = self.averaged(self._floor, "floor"), self.estimate(*known, f"price of {name}")
+            error = float(np.hypot(floor.standard_error or 0.0, known[1]))
+            risk = self.estimate(floor.mean + known[0], error or None, f"risk of {name}")
+        return Row(name, risk, paid, effects)
+
+    # -- demographic parity --------------------------------------------------------------------------------------------
+
+    def in_groups(self, source: str) -> bool:
+        """Whether a predictor reads which of a few groups each unit is in, and all else that the outcome rests on."""
+        count = self.sites[source].cardinality
+        return source in self.inputs and count is not None and count <= _GROUPS and not self.joint.hidden
+
+    def barycentre(self, source: str) -> Barycentre:
+        """Of the groups' laws of the best prediction."""
+        if source not in self._barycentres:
+            self._barycentres[source] = Barycentre(self.best, self.read[source])
+        return self._barycentres[source]
+
+    def fair(self, source: str) -> Predictor:
+        """The least squared error under demographic parity, on average over ranks drawn within atoms."""
+        return lambda read: self.barycentre(source).predict(self.bayes(read), read[source])
+
+    @cached_property
+    def _barycentres(self) -> dict[str, Barycentre]:
+        return {}
 
     # -- risks -------------------------------------------------------------------------------------------------------
 
@@ -94,7 +124,7 @@ class Simulation(SimulatedUnits):
         spread = self.known.outcome.var(0, ddof=1) if len(self.known.outcome) > 1 else 0.0
         return self.known.variance.mean(0) + spread
 
-    def _excess(self, values: np.ndarray) -> np.ndarray:
+    def excess(self, values: np.ndarray) -> np.ndarray:
         """Risk above that, ``(unit,)``; of two estimates of a prediction ``(half, unit)`` the product of their errors.
 
         The square of an average over few draws would add their noise.
@@ -111,14 +141,14 @@ class Simulation(SimulatedUnits):
     @cached_property
     def price(self) -> Effect:
         """Risk of the delivered predictor above the best."""
-        return self.averaged(self._excess(halves(self.known.target)), "price")
+        return self.averaged(self.excess(halves(self.known.target)), "price")
 
     @cached_property
     def laundering_gap(self) -> Effect | None:
         """What the observational optimum on the corrected features saves."""
         if not self.pinning:
             return None
-        saved = self._excess(halves(self.known.target)) - self._excess(self.corrected(self.pinning)(self.read))
+        saved = self.excess(halves(self.known.target)) - self.excess(self.corrected(self.pinning)(self.read))
         return self.averaged(saved, "laundering gap")
 
     @cached_property
@@ -156,7 +186,7 @@ class Simulation(SimulatedUnits):
     def gaps(self) -> dict[str, Effect]:
         """Residual gaps of the delivered predictor."""
         found, made = {}, self.faithful(self.pinning)
-        for source in self.sources:
+        for source in self.joint.plan.sources:
             each = []
             for (low, high), response in zip(self.pairs(source), self._responses(made, source), strict=True):
                 pinned = (self.pinned_mean(source, high) - self.pinned_mean(source, low)) / self.step(source, low, high)

@@ -66,9 +66,9 @@ class Verdict:
         The predictors of which the least price is the least: linear ones, every function of the inputs, or those that
         a simulation looked at (then the least of all may be lower).
     shadow_prices : dict of source to Effect
-        Slope of the least price as the pinned effect grows by one unit per unit of the source (turned about the source's
-        mean), towards the best predictor; of a label, as the effect of that label does. On a linear law also what a
-        unit of tolerance saves.
+        Slope of the least price as the pinned effect grows by one unit per unit of the source (turned about the
+        source's mean), towards the best predictor; of a label, as the effect of that label does. On a linear law also
+        what a unit of tolerance saves.
     gaps : dict of source to Effect
         How much more than the target the delivered predictor responds to each source.
     laundering_gap : Effect or None

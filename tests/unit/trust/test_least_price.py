@@ -41,7 +41,9 @@ class Admission:
     def pinned(self, sets):
         """Mean of the target: m follows what a is set to, y reads an independent a."""
         return sum(
-            (self.m[sets] if m else 1 - self.m[sets]) * (0.7 if x else 0.3) * (0.4 * self.y[1, m, x] + 0.6 * self.y[0, m, x])
+            (self.m[sets] if m else 1 - self.m[sets])
+            * (0.7 if x else 0.3)
+            * (0.4 * self.y[1, m, x] + 0.6 * self.y[0, m, x])
             for m, x in product((0, 1), repeat=2)
         )
 
@@ -175,7 +177,9 @@ def test_log_odds_have_a_least_price_too():
     assert 0 < noise < 0.01
     assert found.price_minimum.mean < found.price.mean + 3 * noise
     lax = [Requirement("A", outcome="Y", tolerance=0.05)]
-    assert pcm.check(pcm.SCM(program), lax, loss="log", units=8_000, seed=0).price_minimum.mean < found.price_minimum.mean
+    assert (
+        pcm.check(pcm.SCM(program), lax, loss="log", units=8_000, seed=0).price_minimum.mean < found.price_minimum.mean
+    )
     nodes, weights = np.polynomial.hermite_e.hermegauss(40)
     weights = weights / weights.sum()
     chance = 1 / (1 + np.exp(-(nodes[:, None] + nodes)))

@@ -71,8 +71,9 @@ print(verdict)
 # - **observational optimum**: the best predictor that reads corrected features alone. Its error is smaller, but it
 #   moves with `A` by 1.31: what was closed comes back through `X`. The difference is the *laundering gap*. "Block the
 #   path and train" is gamed in just this way.
-# - **price**: the faithful predictor's risk above the best one's. **Shadow prices**: what one more unit of a pinned
-#   response would cost.
+# - **price**: the faithful predictor's risk above the best one's. **Least price**: the least that any predictor with
+#   these responses on average pays, and over which predictors that was looked for. **Shadow prices**: the slope of the
+#   least price as a pinned response grows by one unit, which is also what a unit of tolerance saves.
 #
 # Closing everything about `A` (5.41) costs far more than closing what is not medical (2.69).
 
@@ -170,6 +171,30 @@ event = pcm.check(pcm.SCM(hospital.binary), [fair, robust], units=5_000, seed=0)
 print(event)
 
 # %% [markdown]
+# The least price is then over polynomial corrections, and says so; where every variable is finite it is exact, over
+# every function of the inputs. So is the price of demographic parity and of equalised odds, over every prediction,
+# randomised ones too; beyond that parity in groups costs what the barycentre of their scores does.
+
+
+# %%
+def hiring():
+    a = pyro.sample("a", dist.Bernoulli(0.5))
+    x = pyro.sample("x", dist.Bernoulli(0.3 + 0.4 * a))
+    pyro.sample("y", dist.Bernoulli(0.1 + 0.6 * x + 0.2 * a))
+
+
+hired = {
+    asked.label: pcm.check(pcm.SCM(hiring), [asked], units=2_000, seed=0)
+    for asked in (
+        pcm.counterfactual_fairness("a", outcome="y"),
+        pcm.demographic_parity("a", outcome="y"),
+        pcm.equalized_odds("a", outcome="y"),
+    )
+}
+for label, found in hired.items():
+    print(f"{label}: least {found.price_minimum}, over {found.least_over}")
+
+# %% [markdown]
 # ## When the graph is not known
 #
 # A list of graphs, or one with undirected edges, is checked member by member.
@@ -198,3 +223,6 @@ assert abs(float(hidden.gaps["E"]) - 0.25) < 1e-6 and "informational" in hidden.
 assert abs(float(corrected.row("together, faithful").risk) - 2.69) < 1e-6 and free.kinds == ("free",)
 assert abs(event.price.mean - truth["price of both, binary outcome"]) < 4 * event.price.standard_error
 assert class_of.probability == 0.5
+# units at .1 and .7, at .3 and .9 of the two groups: .2² and .8² apart over .6 and .4 of the ranks, a quarter of it
+assert abs(float(hired["prediction ⊥ a"].price) - (0.6 * 0.2**2 + 0.4 * 0.8**2) / 4) < 1e-9
+assert hired["a: none"].price_minimum.standard_error == 0

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from pcm.errors import listed
+from pcm.errors import QueryError, listed
 from pcm.graph import ancestors
 from pcm.query.effect import Effect
 from pcm.requirement import Independence, Requirement
@@ -33,7 +33,7 @@ from pcm.trust.derived import MOST_RAYS, Cells, cells_of, least_derived
 from pcm.trust.finite_law import FiniteLaw, finite_law
 from pcm.trust.linear_law import LinearLaw
 from pcm.trust.replays import Columns
-from pcm.trust.simulation import Simulation
+from pcm.trust.simulation import LEAST_UNITS, Simulation
 from pcm.trust.verdict import Row
 
 __all__ = ["Apart", "not_gaussian", "without_method"]
@@ -150,6 +150,14 @@ class Apart(Simulation):
                 return predicted[np.argmin(np.abs(wanted[:, None] - known).sum(-1), 1)]
 
             return (price, 0.0), "every randomised prediction, by enumeration", on_cells
+        for r in self.independence:
+            value, count = self.smallest(r.source)
+            if count < LEAST_UNITS:
+                raise QueryError(
+                    f"{r.source} = {value:g} in {count} of {self.units} simulated units; the price of an independence "
+                    f"needs {LEAST_UNITS} of each group: ask for more, units=….",
+                    source=r.source,
+                )
         if _one_parity(self.independence, self.loss):
             source = self.independence[0].source
             over = "every randomised prediction, by the barycentre of the groups"

@@ -37,7 +37,9 @@ class Barycentre:
     """
 
     def __init__(self, best: np.ndarray, group: np.ndarray) -> None:
-        self.best, self.group, self.values = best, group, np.unique(group)
+        self.group, self.values = group, np.unique(group)
+        self._scale = float(np.abs(best).max()) or 1.0
+        self.best = self._rounded(best)
         self._levels = (np.arange(_LEVELS) + 0.5) / _LEVELS
 
     @cached_property
@@ -51,7 +53,7 @@ class Barycentre:
 
     def predict(self, best: np.ndarray, group: np.ndarray) -> np.ndarray:
         """The fair prediction for scores, ``(unit,)``; at an atom of a group its mean over the drawn ranks."""
-        made = np.zeros(len(best))
+        made, best = np.zeros(len(best)), self._rounded(best)
         for value in self.values:
             own, chosen = np.sort(self.best[self.group == value]), group == value
             low, high = (np.searchsorted(own, best[chosen], side=side) / len(own) for side in ("left", "right"))
@@ -62,6 +64,10 @@ class Barycentre:
             low = np.clip((low + high - width) / 2, 0.0, 1.0 - width)
             made[chosen] = (np.interp(low + width, ends, integral) - np.interp(low, ends, integral)) / width
         return made
+
+    def _rounded(self, best: np.ndarray) -> np.ndarray:
+        """Scores that differ by the last bits alone are one atom."""
+        return np.round(best / self._scale, 10) * self._scale
 
     @cached_property
     def _mean(self) -> np.ndarray:

@@ -29,6 +29,7 @@ from pcm.trust.conflicts import Coexistence, Conflict
 from pcm.trust.linear_law import LinearLaw, linear_law
 from pcm.trust.over_draws import parameter_draws, simulated
 from pcm.trust.partial import PartialVerdict, fitted_law, members
+from pcm.trust.sampled import finitely_sampled
 from pcm.trust.verdict import Verdict, figure
 from pcm.trust.witnessed import with_bounds
 from pcm.worlds import choose_seed
@@ -82,6 +83,14 @@ def check(
     -------
     Verdict, or PartialVerdict for a class
 
+    Notes
+    -----
+    Where variables are not jointly Gaussian, what an :class:`Independence` costs is exact on finite programs (a linear
+    programme on the table), the barycentre's price for demographic parity in groups that are read, and else that of
+    predictions derived from the score within groups; where no such method holds, ``how`` names what is missing and
+    there is no price. The least price under requirements on paths is exact on finite programs and over polynomial
+    corrections elsewhere (``least_over``).
+
     Raises
     ------
     ArgumentError, UnknownNameError, GraphError
@@ -92,7 +101,9 @@ def check(
 
     References
     ----------
-    Binkyte et al., arXiv 2605.02640. Chiappa, "Path-specific counterfactual fairness", AAAI 2019.
+    Binkyte et al., arXiv 2605.02640. Chiappa, "Path-specific counterfactual fairness", AAAI 2019. Chzhen et al., "Fair
+    regression with Wasserstein barycenters", NeurIPS 2020. Hardt, Price & Srebro, "Equality of opportunity in
+    supervised learning", NeurIPS 2016.
 
     Examples
     --------
@@ -166,6 +177,7 @@ def _check_one(
     closed = isinstance(law, LinearLaw) and not (simulate and scm is not None)
     looked_at = Coexistence(graph, asked, outcome, reads, law.averaged() if isinstance(law, LinearLaw) else None)
     known = [with_bounds(conflict, scm, graph) for conflict in looked_at.conflicts]
+    known += finitely_sampled(asked, scm, data)
     shared: dict[str, Any] = {
         "graph": graph,
         "requirements": asked,

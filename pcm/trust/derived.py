@@ -31,7 +31,7 @@ from pcm.requirement.programme import SLACK
 __all__ = ["Cells", "cells_of", "least_derived", "rays"]
 
 #: Rays that are listed.
-MOST_RAYS = 200_000
+MOST_RAYS = 50_000
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,8 @@ class Cells:
         count = int(place.max()) + 1
         chances = np.bincount(place, self.chances, count)
         best = np.bincount(place, self.chances * self.best, count) / chances
-        return Cells(chances, best, np.array([np.bincount(place, row, count) for row in self.apart])), place
+        apart = np.reshape([np.bincount(place, row, count) for row in self.apart], (len(self.apart), count))
+        return Cells(chances, best, apart), place
 
     @property
     def candidates(self) -> int:
@@ -122,8 +123,10 @@ def least_derived(cells: Cells, loss: str) -> tuple[float, np.ndarray]:
 def rays(apart: np.ndarray) -> np.ndarray:
     """Extreme rays of ``{k ≥ 0, apart @ k = 0}``, ``(cell, ray)``, the largest entry of each 1."""
     cells = apart.shape[1]
+    if np.abs(apart).max(initial=0.0) <= 1e-12:
+        return np.eye(cells)
     _, size, right = np.linalg.svd(apart, full_matrices=False)
-    rank = int((size > 1e-9 * max(size.max(initial=0.0), 1e-12)).sum()) if size.size else 0
+    rank = int((size > 1e-9 * size.max()).sum())
     rows, found = (size[:rank, None] * right[:rank]), []
     for count in range(1, rank + 2):
         chosen = np.array(list(combinations(range(cells), count)), dtype=int).reshape(-1, count)
@@ -139,11 +142,11 @@ def rays(apart: np.ndarray) -> np.ndarray:
         vector = vectors[:, -1]
         vector = vector * np.sign(vector.sum(1, keepdims=True))
         positive = (vector > 1e-9).all(1)
-        for places, entries in zip(chosen[flat & alone & positive], vector[flat & alone & positive], strict=True):
-            ray = np.zeros(cells)
-            ray[places] = entries / entries.max()
-            found.append(ray)
-    return np.array(found).reshape(len(found), cells).T
+        fine = flat & alone & positive
+        made = np.zeros((int(fine.sum()), cells))
+        np.put_along_axis(made, chosen[fine], vector[fine] / vector[fine].max(1, keepdims=True), 1)
+        found.append(made)
+    return np.concatenate(found).T
 
 
 # -- private ---------------------------------------------------------------------------------------------------------

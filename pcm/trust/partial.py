@@ -147,6 +147,12 @@ def fitted_law(graph: nx.DiGraph, data: Any) -> LinearLaw:
     if lacking:
         raise DataError(f"the data lack {listed(lacking)}; they have {listed(frame.columns)}.", column=lacking[0])
     names = tuple(nx.topological_sort(graph))
+    labelled = [name for name in names if not pd.api.types.is_numeric_dtype(frame[name])]
+    if labelled:
+        raise DataError(
+            f"{listed(labelled)} holds no numbers; least squares needs them. Give codes or an indicator.",
+            column=labelled[0],
+        )
     values = frame[list(names)].to_numpy(dtype=float)
     if not np.isfinite(values).all() or len(values) <= len(names):
         raise DataError(f"least squares on {len(names)} variables needs more than {len(names)} rows without gaps.")

@@ -30,10 +30,10 @@ from pcm.trust.matched import Matched
 from pcm.trust.simulated_units import Predictor, SimulatedUnits, halves
 from pcm.trust.verdict import Row
 
-__all__ = ["Simulation"]
+__all__ = ["LEAST_UNITS", "Simulation"]
 
-#: Groups up to which the table has a row of demographic parity.
-_GROUPS = 20
+#: Groups up to which the table has a row of demographic parity, and units of each group that it needs.
+_GROUPS, LEAST_UNITS = 20, 80
 
 
 class Simulation(SimulatedUnits):
@@ -97,7 +97,13 @@ class Simulation(SimulatedUnits):
     def in_groups(self, source: str) -> bool:
         """Whether a predictor reads which of a few groups each unit is in, and all else that the outcome rests on."""
         count = self.sites[source].cardinality
-        return source in self.inputs and count is not None and count <= _GROUPS and not self.joint.hidden
+        grouped = source in self.inputs and count is not None and count <= _GROUPS and not self.joint.hidden
+        return grouped and self.smallest(source)[1] >= LEAST_UNITS
+
+    def smallest(self, source: str) -> tuple[float, int]:
+        """The value of a source that the fewest units have, and how many."""
+        values, counts = np.unique(self.sampled[source], return_counts=True)
+        return float(values[counts.argmin()]), int(counts.min())
 
     def barycentre(self, source: str) -> Barycentre:
         """Of the groups' laws of the best prediction."""

@@ -60,8 +60,8 @@ class Verdict:
     price : Effect or None
         Factual risk of the delivered predictor less that of the best one; None without a law.
     price_minimum : Effect or None
-        The least such difference over predictors whose effects match the target's on average; None where there is
-        none, or no law.
+        The least such difference over predictors whose effects match the target's on average (or that are independent
+        as required); None where there is none, or no law.
     least_over : str
         The predictors of which the least price is the least: linear ones, every function of the inputs, or those that
         a simulation looked at (then the least of all may be lower).

@@ -206,6 +206,8 @@ def test_a_class_of_graphs():
     assert low == pytest.approx(4, rel=0.15)  # where b → a, only the effect 2 of a
     assert high == pytest.approx(9, rel=0.15)  # where a → b, the effect 2 + 1
     assert len(priced.table) == 2
+    with pytest.raises(DataError, match="a holds no numbers"):
+        pcm.check(class_of, [flat], data={"a": ["low", "high"] * 250, "b": b, "y": b})
     with pytest.raises(DataError, match="lack y"):
         pcm.check(class_of, [flat], data={"a": a, "b": b})
     with pytest.raises(GraphError, match="not in the graph"):

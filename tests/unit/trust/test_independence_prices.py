@@ -13,6 +13,7 @@ import torch
 from scipy.optimize import linprog
 
 import pcm
+from pcm.errors import QueryError
 from pcm.query.account import Account
 from pcm.trust.apart import Apart
 
@@ -56,6 +57,21 @@ def test_groups_that_are_alike_cost_nothing():
     found = pcm.check(groups(shift=0.0, spread=1.0, event=True), [parity], seed=0)
     assert found.kinds == ("free",)
     assert abs(found.price.mean) < 4 * found.price.standard_error + 1e-5
+
+
+def test_atoms_are_split_by_ranks_that_are_drawn():
+    """.1 and .7 of seven and three in ten, against .3 and .9 of three and seven: ¼ (.6 × .2² + .4 × .8²)."""
+
+    def hiring():
+        a = pyro.sample("a", dist.Bernoulli(0.5))
+        x = pyro.sample("x", dist.Bernoulli(0.3 + 0.4 * a))
+        pyro.sample("y", dist.Bernoulli(0.1 + 0.6 * x + 0.2 * a))
+
+    for asked in (parity, pcm.counterfactual_fairness("a", outcome="y")):
+        row = pcm.check(pcm.SCM(hiring), [asked], units=8_000, seed=0).row("demographic parity in a")
+        assert abs(row.price.mean - 0.07) < 4 * row.price.standard_error
+        assert abs(row.effects["a"].mean) < 0.02
+    assert float(pcm.check(pcm.SCM(hiring), [parity], units=500).price) == pytest.approx(0.07, abs=1e-9)
 
 
 def test_path_requirements_print_the_price_of_parity_beside_theirs():
@@ -176,6 +192,20 @@ def test_parameters_are_carried():
     assert len(found.price.draws) == 4
     assert found.price.sd > 0
     assert abs(found.price.mean - 0.25 * (4 + 1)) < 1
+
+
+def test_a_source_that_do_holds_still_costs_nothing():
+    for asked in (parity, odds):
+        found = pcm.check(groups(event=True).do(a=1), [asked], units=1_000, seed=0)
+        assert float(found.price) == pytest.approx(0.0, abs=2e-3)  # sixteen classes lose that much
+
+
+def test_groups_of_few_units_are_refused():
+    for asked in (parity, odds):
+        with pytest.raises(QueryError, match=r"a = 1 in \d+ of 100 simulated units.*units="):
+            pcm.check(groups(event=True), [asked], units=100, seed=0)
+    rare = pcm.check(groups(), [pcm.counterfactual_fairness("a", outcome="y")], units=100, seed=0)
+    assert not any("parity" in row.name for row in rare.rows)
 
 
 def continuous():

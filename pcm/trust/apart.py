@@ -3,8 +3,9 @@
 - *every variable finite*: the least risk over all predictions, randomised ones too, by a linear programme on the table;
 - *demographic parity* in one finite variable that is read, squared error: the barycentre of the groups' laws;
 - *otherwise*, finite variables that are read: the least risk among predictions derived from the score ``E[Y | x]``, cut
-  into classes within each group, and these variables (Hardt, Price & Srebro 2016). For a binary outcome nothing is lost
-  but by the classes: the score and the variables tell all that ``x`` says of the outcome.
+  into classes within each group, and these variables (Hardt, Price & Srebro 2016), above the best of them. For a binary
+  outcome nothing is lost but by the classes (whose own price, the same with and without the requirement, cancels up to
+  second order): the score and the variables tell all that ``x`` says of the outcome.
 
 >>> import pyro, pyro.distributions as dist, pcm
 >>> def hiring():
@@ -190,8 +191,6 @@ class Apart(Simulation):
             return found, predicted, np.flatnonzero(np.bincount(where, weights) > 0)
 
         whole, predicted, kept = solve(np.ones(len(where)))
-        # the classes themselves cost what the score varies within them
-        within = self._within(where)
         each = np.arange(len(where)) % _GROUPS
         parts = [solve((each != left_out).astype(float))[0] for left_out in range(_GROUPS)]
         table = np.full(sizes * count, self.best.mean())
@@ -201,14 +200,8 @@ class Apart(Simulation):
             return table[place(self.bayes(asked), _joint_group(asked, sources, groups))]
 
         error = float(np.sqrt((_GROUPS - 1) * np.var(parts)))
-        over = f"predictions derived from {count} classes of E[Y | inputs] in each group"
-        return (whole + within, error), over, on_classes
-
-    def _within(self, where: np.ndarray) -> float:
-        """Risk of the best prediction from the classes above that of the score."""
-        count = np.maximum(np.bincount(where), 1)
-        mean = (np.bincount(where, self.best) / count)[where]
-        return float(self.excess(mean).mean())
+        over = f"predictions derived from {count} classes of E[Y | inputs] in each group, against the best of them"
+        return (whole, error), over, on_classes
 
     def _likelihood(self) -> dict[float, np.ndarray]:
         """Probability of each value of the outcome, by unit; of more than two, whether it was drawn."""

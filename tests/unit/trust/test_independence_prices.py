@@ -171,10 +171,17 @@ def test_derived_predictors_reach_what_the_table_does():
         assert abs(price - exact) < 4 * error
 
 
+def test_classes_of_the_score_come_near_the_barycentre():
+    scm = groups(event=True)
+    made = Apart(scm, scm.graph, [parity], "y", ("a", "x"), "squared", 20_000, 0, Account(rung=3))
+    (exact, error), ((derived, _), *_) = made.barycentre("a").price, made._derived()
+    assert abs(derived - exact) < 0.01 * exact + 0.2 * error
+
+
 def test_odds_of_an_event_cost_less_than_parity_only_where_groups_differ():
     """x tells all of y, in either group: its score has equal odds as it is."""
     found = pcm.check(groups(event=True, shift=0.0, spread=1.0), [odds], units=4_000, seed=0)
-    assert abs(found.price.mean) < 4 * found.price.standard_error + 1e-3  # what sixteen classes lose
+    assert abs(found.price.mean) < 4 * found.price.standard_error
     apart = pcm.check(groups(event=True), [odds], units=4_000, seed=0)
     assert apart.price.mean > 4 * apart.price.standard_error
     assert float(apart.price) < float(apart.row("constant").price)
@@ -197,7 +204,7 @@ def test_parameters_are_carried():
 def test_a_source_that_do_holds_still_costs_nothing():
     for asked in (parity, odds):
         found = pcm.check(groups(event=True).do(a=1), [asked], units=1_000, seed=0)
-        assert float(found.price) == pytest.approx(0.0, abs=2e-3)  # sixteen classes lose that much
+        assert float(found.price) == pytest.approx(0.0, abs=1e-9)
 
 
 def test_groups_of_few_units_are_refused():

@@ -26,6 +26,7 @@ from pcm.scm import SCM
 from pcm.trust.apart import not_gaussian, without_method
 from pcm.trust.closed_form import ClosedForm
 from pcm.trust.conflicts import Coexistence, Conflict
+from pcm.trust.gaussian_log import GaussianLog
 from pcm.trust.linear_law import LinearLaw, linear_law
 from pcm.trust.over_draws import parameter_draws, simulated
 from pcm.trust.partial import PartialVerdict, fitted_law, members
@@ -67,6 +68,8 @@ def check(
     hidden : list of str
         Variables that it may not read.
     loss : {"squared", "log"}
+        On a linear law log loss is that of a Gaussian with the prediction for mean and the spread of its errors;
+        elsewhere it needs a binary outcome.
     data : DataFrame, optional
         Of a graph: linear equations are fitted to it by least squares, and prices follow.
     weights : list of float, optional
@@ -188,7 +191,11 @@ def _check_one(
         "loss": loss,
     }
     each = [] if closed or scm is None else parameter_draws(scm, draws, units, seed)
-    why = without_method(each[0], asked, outcome, reads, loss) if each and apart else None
+    # of a linear law the log loss is a Gaussian's, simulated or not; elsewhere the outcome has to be binary
+    continuous = scm is not None and scm._model.structure.sites[outcome].cardinality != 2
+    gaussian = loss == "log" and isinstance(law, LinearLaw) and continuous
+    scored = "squared" if gaussian else loss
+    why = without_method(each[0], asked, outcome, reads, scored) if each and apart else None
     if not closed and (not each or why):
         return Verdict(**shared, conflicts=known, how=_how_on_graph(why))
     numbers: Any
@@ -210,9 +217,10 @@ def _check_one(
             requirements=asked,
             outcome=outcome,
             inputs=reads,
-            loss=loss,
+            loss=scored,
             apart=apart,
         )
+        numbers = GaussianLog(numbers) if gaussian else numbers
         how = f"simulation, {numbers.units} units"
         if len(each) > 1:
             how += f" in each of {len(each)} draws of the parameters"

@@ -146,6 +146,21 @@ def test_simulated_shadow_prices_are_those_of_the_closed_form(asked, exact, seed
         assert abs(effect.mean - value) < 3 * effect.standard_error, name
 
 
+def test_log_losses_of_a_linear_law_are_those_of_the_closed_form():
+    closed = pcm.check(SCM, [FAIR, ROBUST], loss="log")
+    found = pcm.check(SCM, [FAIR, ROBUST], loss="log", simulate=True, units=4_000, seed=0)
+    assert found.loss == "log"
+    for name, effect in {"price": found.price, "price_minimum": found.price_minimum}.items():
+        assert abs(effect.mean - float(getattr(closed, name))) < 3 * effect.standard_error < 0.1, name
+    for name, effect in found.shadow_prices.items():
+        assert abs(effect.mean - float(closed.shadow_prices[name])) < 3 * effect.standard_error < 0.1, name
+    for name in ("constant", "together, faithful", "uniform in A"):
+        risk = found.row(name).risk
+        assert abs(risk.mean - float(closed.row(name).risk)) < 4 * risk.standard_error + 1e-9, name
+    gap = found.laundering_gap
+    assert abs(gap.mean - float(closed.laundering_gap)) < 4 * gap.standard_error
+
+
 def test_a_product_has_no_shadow_price():
     """X = A + u, Y = X A + c A, A → X → Y kept: E (A² + (c − t) A)² = 3 + (c − t)²; the slope at 0 is 2 c."""
 

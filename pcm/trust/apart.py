@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from pcm.errors import QueryError, listed
-from pcm.graph import ancestors
+from pcm.graph import ancestors, descendants
 from pcm.query.effect import Effect
 from pcm.requirement import Independence, Requirement
 from pcm.scm import SCM
@@ -71,6 +71,11 @@ def without_method(scm: SCM, asked: Sequence[Any], outcome: str, inputs: Sequenc
     sites = scm._model.structure.sites
     if not sites[outcome].scalar or (not sites[outcome].ordered and sites[outcome].cardinality != 2):
         return f"'{outcome}' is no number"
+    if loss == "log" and sites[outcome].cardinality != 2:
+        return f"log loss needs a binary outcome, and '{outcome}' is not"
+    below = [n for n in inputs if n in descendants(scm.graph, outcome)]
+    if below:
+        return f"{listed(below)} lies below '{outcome}'"
     table = _table(scm, apart, outcome, inputs)
     if table is not None and table[1].merged[0].candidates <= MOST_RAYS:
         return None

@@ -175,10 +175,11 @@ def _check_one(
     elif data is not None:
         law = fitted_law(graph, data)
     apart = any(isinstance(r, Independence) for r in asked)
-    if scm is not None and isinstance(law, LinearLaw):
-        law = not_gaussian(law, asked, outcome, reads) or law
+    linear = law if isinstance(law, LinearLaw) else None
+    if scm is not None and linear is not None:
+        law = not_gaussian(linear, asked, outcome, reads) or linear
     closed = isinstance(law, LinearLaw) and not (simulate and scm is not None)
-    looked_at = Coexistence(graph, asked, outcome, reads, law.averaged() if isinstance(law, LinearLaw) else None)
+    looked_at = Coexistence(graph, asked, outcome, reads, linear.averaged() if linear is not None else None)
     known = [with_bounds(conflict, scm, graph) for conflict in looked_at.conflicts]
     known += finitely_sampled(asked, scm, data)
     shared: dict[str, Any] = {

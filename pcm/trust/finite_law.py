@@ -21,6 +21,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -79,7 +80,7 @@ class FiniteLaw:
         return float(weights @ self.columns[name])
 
     def cells(self, names: Sequence[str]) -> tuple[Columns, np.ndarray]:
-        """Distinct joint values of some variables that have any probability, and which of them each assignment has."""
+        """Distinct joint values of some variables, and which of them each assignment has."""
         table = np.stack([self.columns[name] for name in names], -1)
         values, place = np.unique(table, axis=0, return_inverse=True)
         return {name: values[:, i] for i, name in enumerate(names)}, place.ravel()
@@ -95,8 +96,7 @@ class FiniteLaw:
                 if found is None:
                     return None
                 references[name] = found
-        sites, copies = self.model.structure.sites, [c.node for c in plan.copies]
-        drawn = [n for n in copies if n in self.factors and n not in sets]
+        drawn = [copy.node for copy in plan.copies if copy.node in self.factors and copy.node not in sets]
         counts = [*(len(references[n][0]) for n in references), *(_count(self.model, n) or 1 for n in drawn)]
         if math.prod(counts) > _MOST:
             return None
@@ -114,12 +114,10 @@ class FiniteLaw:
                 made[node] = np.full(size, float(sets[node]))
                 continue
             values, chances = _mechanism(self.model, node, read, size)
-            if chances is None or node not in assigned:
-                made[node] = values if values is not None else np.zeros(size)
-                continue
-            made[node] = assigned[node].astype(float)
-            weight = weight * chances[np.arange(size), assigned[node]]
-        assert plan.outcome in sites
+            if chances is not None:
+                values, weight = assigned[node].astype(float), weight * chances[np.arange(size), assigned[node]]
+            assert values is not None
+            made[node] = values
         return float(weight @ made[plan.outcome])
 
     def _reference(self, name: str, law: object) -> tuple[np.ndarray, np.ndarray] | None:
@@ -193,10 +191,10 @@ def _mechanism(model: Model, name: str, read: Columns, units: int) -> tuple[np.n
     sites, action = model.structure.sites, model.interventions.get(name)
     if isinstance(action, Stochastic):
         return None, _chances(action.distribution, sites[name], units)
-    others: dict[Target, object] = {n: PerUnit(_tensor(sites[n], v)) for n, v in read.items()}
+    others: dict[Target, Any] = {n: PerUnit(_tensor(sites[n], v)) for n, v in read.items()}
     # a parent that do() cut off from this child is not among those read; the edge's own action feeds it
     others |= {t: a for t, a in model.interventions.items() if t == name or (isinstance(t, tuple) and t[1] == name)}
-    plan = WorldPlan(model.structure, others)  # type: ignore[arg-type]
+    plan = WorldPlan(model.structure, others)
     drawn = [n for n in model.structure.stochastic if n not in read]
     noise = world_noise(plan, 0, np.zeros(units, np.uint64), range(1), drawn)
     parameters = {n: value[0] for n, value in model.parameters(1, 0, prior=False).items()}

@@ -107,7 +107,7 @@ class Matched:
                 arms.append(Arm(value, np.eye(count), best, np.full(count, target), share(law.under({source: value}))))
             pinned[source] = self._pinned(source, arms, np.bincount(at.ravel(), weights, len(values)))
         # a cell that no unit is in costs nothing, but may not be weightless
-        return MatchedProgramme(np.eye(count), best, pinned, self.loss, chances + 1e-12)
+        return MatchedProgramme(np.eye(count), best, pinned, self.loss, chances + 1e-9)
 
     def _sampled(self) -> MatchedProgramme:
         """The programme on the simulated units, over polynomials and the faithful prediction."""

@@ -104,7 +104,9 @@ class SimulatedUnits:
         self._arms: dict[tuple[str, float], Columns] = {}
         self._worlds: dict[tuple[str, float], Columns] = {}
         self.joint = self._replays(self.pinning)
-        self.sources = tuple(dict.fromkeys((*self.joint.plan.sources, *(r.source for r in self.independence))))
+        computed = [n for n in inputs if self.sites[n].kind == "deterministic"]  # no unit has it otherwise: no response
+        apart = [r.source for r in self.independence if r.source not in computed]
+        self.sources = tuple(dict.fromkeys((*self.joint.plan.sources, *apart)))
         self.units = units if self.joint.draws == 1 else min(units, _ROWS // self.joint.draws)
         self.sampled = self.joint.sample(self.units)
         self.few = min(self.units, _FEW if self.joint.draws == 1 else _ROWS // (4 * self.joint.draws))

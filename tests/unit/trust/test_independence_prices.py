@@ -207,6 +207,19 @@ def test_a_source_that_do_holds_still_costs_nothing():
         assert float(found.price) == pytest.approx(0.0, abs=1e-9)
 
 
+def test_a_group_that_the_program_computes():
+    def program():
+        z = pyro.sample("z", dist.Categorical(torch.tensor([0.3, 0.3, 0.4])))
+        a = pyro.deterministic("a", (z > 1) * 1.0)
+        x = pyro.sample("x", dist.Bernoulli(0.3 + 0.4 * a))
+        pyro.sample("y", dist.Bernoulli(0.1 + 0.6 * x + 0.2 * a))
+
+    read = pcm.check(pcm.SCM(program), [parity], units=500, seed=0)
+    told = pcm.check(pcm.SCM(program), [parity], inputs=["x", "z"], units=500, seed=0)  # z tells a
+    assert float(read.price) == pytest.approx(0.24 * (0.6 * 0.2**2 + 0.4 * 0.8**2), abs=1e-9)
+    assert float(told.price) == pytest.approx(float(read.price), abs=1e-9)
+
+
 def test_groups_of_few_units_are_refused():
     for asked in (parity, odds):
         with pytest.raises(QueryError, match=r"a = 1 in \d+ of 100 simulated units.*units="):
@@ -237,9 +250,11 @@ def laplace():
         (groups(), [parity, pcm.counterfactual_fairness("a", outcome="y")], {}, "beside requirements on paths"),
         (pcm.SCM(laplace), [odds], {}, "'a' is not finite"),
         (groups(event=True), [odds], {"inputs": ["a"]}, "the predictor does not read x"),
+        (groups(), [parity], {"loss": "log"}, "log loss needs a binary outcome"),
+        (groups(), [pcm.demographic_parity("a", outcome="x")], {"inputs": ["a", "y"]}, "y lies below 'x'"),
         (pcm.SCM(laplace), [parity], {"inputs": ["x", "z"]}, "'a' is not finite"),
     ],
-    ids=range(8),
+    ids=range(10),
 )
 def test_where_no_exact_method_is_known_the_check_says_so(scm, asked, options, words):
     found = pcm.check(scm, asked, units=500, seed=0, **options)

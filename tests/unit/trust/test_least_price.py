@@ -84,7 +84,7 @@ class Admission:
         return done.fun
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("inputs", ["amx", "mx"])
 @pytest.mark.parametrize("loss", ["squared", "log"])
 def test_finite_programs_have_exact_least_prices(seed, inputs, loss):
@@ -126,7 +126,6 @@ def test_a_shadow_price_is_what_a_unit_of_tolerance_saves():
         assert float(closed.shadow_prices[name]) == pytest.approx(saved / step, rel=1e-4)
 
 
-@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize(
     ("asked", "exact"),
     [
@@ -136,8 +135,8 @@ def test_a_shadow_price_is_what_a_unit_of_tolerance_saves():
         ([Requirement("A", outcome="Y", reference=2.0)], {"A": 4.2}),
     ],
 )
-def test_simulated_shadow_prices_are_those_of_the_closed_form(asked, exact, seed):
-    found = pcm.check(SCM, asked, simulate=True, units=4_000, seed=seed)
+def test_simulated_shadow_prices_are_those_of_the_closed_form(asked, exact):
+    found = pcm.check(SCM, asked, simulate=True, units=4_000, seed=1)
     assert "polynomial" in found.least_over
     assert found.shadow_prices.keys() == exact.keys()
     for name, value in exact.items():
@@ -187,13 +186,13 @@ def test_log_odds_have_a_least_price_too():
         x = pyro.sample("X", dist.Normal(0.0, 1.0))
         pyro.sample("Y", dist.Bernoulli(logits=a + x))
 
-    found = pcm.check(pcm.SCM(program), [Requirement("A", outcome="Y")], loss="log", units=8_000, seed=0)
+    found = pcm.check(pcm.SCM(program), [Requirement("A", outcome="Y")], loss="log", units=4_000, seed=0)
     noise = found.price_minimum.standard_error
     assert 0 < noise < 0.01
     assert found.price_minimum.mean < found.price.mean + 3 * noise
     lax = [Requirement("A", outcome="Y", tolerance=0.05)]
     assert (
-        pcm.check(pcm.SCM(program), lax, loss="log", units=8_000, seed=0).price_minimum.mean < found.price_minimum.mean
+        pcm.check(pcm.SCM(program), lax, loss="log", units=4_000, seed=0).price_minimum.mean < found.price_minimum.mean
     )
     nodes, weights = np.polynomial.hermite_e.hermegauss(40)
     weights = weights / weights.sum()

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
+from numbers import Number
 from typing import Any
 
 __all__ = [
@@ -47,9 +48,21 @@ def listed(names: Iterable[Any], limit: int = 12) -> str:
 
 
 def suggestion(name: object, known: Iterable[object]) -> str:
-    """``" Did you mean 'x'?"`` for the nearest known name, or nothing."""
-    close = difflib.get_close_matches(str(name), [str(k) for k in known], n=1, cutoff=0.6)
-    return f" Did you mean '{close[0]}'?" if close else ""
+    """``" Did you mean 'x'?"`` for the nearest known name, or nothing: a number is near to no other.
+
+    >>> suggestion("1", [0, 1]), suggestion(7, [71, 72])
+    (' Did you mean 1?', '')
+    """
+    if not isinstance(name, str):
+        return ""
+    by_word = {str(k): k for k in known}
+    close = difflib.get_close_matches(name, by_word, n=1, cutoff=0.6)
+    return f" Did you mean {_told(by_word[close[0]])}?" if close else ""
+
+
+def _told(name: object) -> str:
+    """A name in quotes, a number bare."""
+    return f"'{name}'" if isinstance(name, str) or not isinstance(name, Number) else str(name)
 
 
 class PCMError(Exception):
@@ -75,9 +88,9 @@ class UnknownNameError(PCMError, KeyError):
     def __init__(
         self, name: object, *, kind: str = "variable", known: Sequence[object] = (), where: str = "the program"
     ) -> None:
-        plural = kind[:-1] + "ies" if kind.endswith("y") else kind + "s"
+        plural = kind[:-1] + "ies" if kind.endswith("y") else kind + ("es" if kind.endswith("s") else "s")
         super().__init__(
-            f"'{name}' is not a {kind} of {where}; {plural}: {listed(known)}.{suggestion(name, known)}",
+            f"{_told(name)} is not a {kind} of {where}; {plural}: {listed(known)}.{suggestion(name, known)}",
             name=name,
             kind=kind,
             known=list(known),

@@ -24,6 +24,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from pcm.arguments import check_count
 from pcm.errors import ArgumentError, listed
 from pcm.graph import CausalGraph
 from pcm.infer import Method, Posterior
@@ -33,7 +34,7 @@ from pcm.private.programs import admit
 from pcm.program import Program
 from pcm.query.counterfactual import Counterfactual, counterfactual
 from pcm.query.likelihood import log_prob, target_of, told
-from pcm.query.model import Model, check_categories, check_draws, read_categories
+from pcm.query.model import Model, check_categories, read_categories
 from pcm.query.sampling import sample
 from pcm.query.saved import load_model, save_model
 from pcm.worlds.plan import intervened_graph
@@ -209,7 +210,7 @@ class SCM:
             Where the diagnostics say not to trust the result, in words.
         """
         chosen = method_named(method, **options)
-        check_draws(draws)
+        check_count(draws, "draws")
         aggregates = aggregates_of(data)
         model, data = (self._model, data) if aggregates else admit(self._model, data)
         made = Model(model.program.copy(), model.interventions, None, model.given, model.categories)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pcm.arguments import check_probability
 from pcm.errors import ArgumentError
 from pcm.figures.kernel import kernel_density
 from pcm.figures.numerals import number
@@ -56,7 +57,7 @@ def density(
     from pcm.figures.chart import PALETTE, Chart, label_axes, styled
 
     series = dict(draws) if isinstance(draws, Mapping) else {"": draws}
-    _check_prob(prob)
+    check_probability(prob)
     with styled():
         figure = Chart(figsize=(_WIDTH, 2.7))
         axes = figure.add_subplot()
@@ -103,7 +104,7 @@ def marginals(
     """
     from pcm.figures.chart import PALETTE, QUIET, Chart, styled
 
-    _check_prob(prob)
+    check_probability(prob)
     panels: list[tuple[str, np.ndarray]] = []
     for name, array in draws.items():
         array = np.asarray(array, float)
@@ -162,7 +163,7 @@ def worlds(
     """
     if not values:
         raise ArgumentError("there are no worlds to draw; give at least one array of values by world.")
-    _check_prob(prob)
+    check_probability(prob)
     arrays = {str(world): np.asarray(array).ravel() for world, array in values.items()}
     levels = _levels(arrays, categories)
     if levels is None:
@@ -302,8 +303,3 @@ def _finite(values: Any, name: str) -> np.ndarray:
     if not array.size:
         raise ArgumentError(f"{name or 'the array'} has no finite values to draw.", name=name)
     return array
-
-
-def _check_prob(prob: float) -> None:
-    if not 0.0 < prob < 1.0:
-        raise ArgumentError(f"prob={prob!r} is not between 0 and 1.", prob=prob)

@@ -9,7 +9,7 @@ tried. Of a costly density with many draws only some are evaluated and the other
 
 >>> import torch
 >>> from torch.distributions import constraints
->>> from pcm.infer.target import Target, check_draws
+>>> from pcm.infer.target import Target
 >>> target = Target(
 ...     log_density=lambda theta: -0.5 * ((theta["slope"] - 3.0) / 0.1) ** 2,
 ...     supports={"slope": constraints.real},
@@ -31,6 +31,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pcm.arguments import check_count
 from pcm.errors import FitError, FitWarning, listed
 from pcm.infer.diagnostics import KHAT_LIMIT, importance_ess, khat_problem, psis
 from pcm.infer.optimise import Optimum, climb, polish
@@ -38,7 +39,7 @@ from pcm.infer.posterior import Posterior
 from pcm.infer.progress import Bar, progress_bar
 from pcm.infer.seeding import seeded
 from pcm.infer.surrogate import CHEAP, told
-from pcm.infer.target import Target, check_draws
+from pcm.infer.target import Target
 from pcm.infer.unconstrained import Unconstrained
 
 __all__ = ["Approximation", "Laplace", "approximate", "approximation_at", "starts"]
@@ -108,7 +109,7 @@ class Laplace:
             If parameters are discrete, tensors are left to train, no start has a finite density, no mode is found, or
             the data do not identify some parameters (they are named).
         """
-        check_draws(draws)
+        check_count(draws, "draws")
         target.refuse_trainable(self.name)
         space = Unconstrained(target, method=self.name)
         with seeded(seed), progress_bar(self.name, show=progress) as bar:

@@ -5,7 +5,7 @@ with no Jacobian, as in textbooks and in Pyro's ``AutoDelta``. The posterior it 
 
 >>> import torch
 >>> from torch.distributions import constraints
->>> from pcm.infer.target import Target, check_draws
+>>> from pcm.infer.target import Target
 >>> target = Target(                                                   # Gamma(5, 2): its mode is (5 - 1) / 2
 ...     log_density=lambda theta: 4.0 * theta["rate"].log() - 2.0 * theta["rate"],
 ...     supports={"rate": constraints.positive},
@@ -25,13 +25,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from pcm.arguments import check_count
 from pcm.errors import FitError, FitWarning, listed
 from pcm.infer.laplace import starts
 from pcm.infer.optimise import Optimum, climb, polish
 from pcm.infer.posterior import Posterior
 from pcm.infer.progress import Bar, progress_bar
 from pcm.infer.seeding import seeded
-from pcm.infer.target import Target, check_draws
+from pcm.infer.target import Target
 from pcm.infer.unconstrained import Unconstrained
 
 __all__ = ["MAP", "Joint", "maximise", "train"]
@@ -67,7 +68,7 @@ class MAP:
         FitError
             If there is nothing to fit, parameters are discrete, or no start has a finite density.
         """
-        check_draws(draws)
+        check_count(draws, "draws")
         space = Unconstrained(target, jacobian=False, method=self.name)
         with seeded(seed), progress_bar(self.name, show=progress) as bar:
             if target.trainable:

@@ -21,13 +21,14 @@ from pyro import poutine
 from pyro.infer.mcmc import NUTS as Kernel
 from torch import Tensor
 
+from pcm.arguments import check_count
 from pcm.errors import ArgumentError, FitError, FitWarning
 from pcm.infer.diagnostics import chain_problems, ess, rhat
 from pcm.infer.laplace import Approximation, approximate, starts
 from pcm.infer.posterior import Posterior
 from pcm.infer.progress import Bar, progress_bar
 from pcm.infer.seeding import seeded
-from pcm.infer.target import Target, check_draws
+from pcm.infer.target import Target
 from pcm.infer.unconstrained import Unconstrained
 
 __all__ = ["NUTS"]
@@ -71,7 +72,7 @@ class NUTS:
         FitError
             If parameters are discrete, tensors are left to train, or no start has a finite density.
         """
-        check_draws(draws)
+        check_count(draws, "draws")
         target.refuse_trainable(self.name)
         space = Unconstrained(target, method=self.name)
         if space.dimension == 0:

@@ -26,6 +26,7 @@ from pyro.infer.autoguide import AutoContinuous, AutoDiagonalNormal, AutoMultiva
 from pyro.infer.autoguide.initialization import init_to_value
 from torch import Tensor
 
+from pcm.arguments import check_count
 from pcm.errors import ArgumentError, FitError, FitWarning
 from pcm.infer.diagnostics import elbo_rise, importance_ess, khat_problem, psis
 from pcm.infer.laplace import PROPOSALS, approximate, approximation_at, starts
@@ -34,7 +35,7 @@ from pcm.infer.optimise import climb
 from pcm.infer.posterior import Posterior
 from pcm.infer.progress import Bar, progress_bar
 from pcm.infer.seeding import seeded
-from pcm.infer.target import Target, check_draws
+from pcm.infer.target import Target
 from pcm.infer.unconstrained import Unconstrained
 
 __all__ = ["SVI"]
@@ -86,7 +87,7 @@ class SVI:
             If there is nothing to fit, parameters are discrete, no start has a finite density, or the ELBO is not
             finite.
         """
-        check_draws(draws)
+        check_count(draws, "draws")
         space = Unconstrained(target, method=self.name)
         family = self.family if self.family != "auto" else "full" if space.dimension <= FULL_LIMIT else "diagonal"
         before = {name: leaf.detach().clone() for name, leaf in target.trainable.items()}

@@ -22,9 +22,9 @@ from dataclasses import dataclass, field
 from torch import Tensor
 from torch.distributions.constraints import Constraint
 
-from pcm.errors import ArgumentError, FitError, listed
+from pcm.errors import FitError, listed
 
-__all__ = ["Target", "check_draws"]
+__all__ = ["Target"]
 
 
 @dataclass(frozen=True)
@@ -100,9 +100,3 @@ class Target:
     def names(self) -> tuple[str, ...]:
         """Names of the parameters, in program order."""
         return tuple(self.supports)
-
-
-def check_draws(draws: int) -> None:
-    """Raise :class:`~pcm.errors.ArgumentError` unless ``draws`` is a positive integer."""
-    if isinstance(draws, bool) or not hasattr(draws, "__index__") or draws < 1:
-        raise ArgumentError(f"draws={draws!r} is not a number of draws; give an integer of at least 1.")

@@ -30,7 +30,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from pcm.errors import ArgumentError, DataError
+from pcm.arguments import check_count, check_seed
+from pcm.errors import DataError
 from pcm.predict.design import variable_of
 from pcm.predict.moved import known, levels_of, moved
 from pcm.predict.wiring import target_of
@@ -95,8 +96,8 @@ def augment(
     >>> bool(abs(np.polyfit(rows["A"], rows["Y"], 1)[0]) < 0.05)  # 3 in the rows as they were
     True
     """
-    if isinstance(copies, bool) or not isinstance(copies, int | np.integer) or copies < 1:
-        raise ArgumentError(f"copies={copies!r}: a positive whole number is needed.")
+    check_count(copies, "copies")
+    check_seed(seed)
     plan = target_of(scm, requirements)
     model: Model = known(scm._model, seed)
     outcome = plan.outcome

@@ -20,16 +20,20 @@ Christiansen, Pfister, Jakobsen, Gnecco & Peters, "A causal framework for distri
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.linear_model import LinearRegression, LogisticRegression
-from sklearn.utils.validation import check_is_fitted
 
+from pcm.arguments import check_names
 from pcm.errors import ArgumentError, DataError, listed
+from pcm.io.columns import Column
+from pcm.io.frames import read_evidence
 from pcm.predict.design import rows_of, variable_of
+from pcm.predict.unfitted import check_fitted
 
 __all__ = ["AnchorRegression", "ParentsOnly"]
 
@@ -67,15 +71,20 @@ class AnchorRegression(RegressorMixin, BaseEstimator):
 
     def fit(self, X: pd.DataFrame, y: Any = None) -> AnchorRegression:
         """Fit to rows that have inputs, anchors, and the outcome unless ``y`` is given."""
-        if not self.gamma >= 0:
-            raise ArgumentError(f"gamma={self.gamma!r}: a number that is not negative is needed.")
-        rows = X if y is None else X.assign(**{self.outcome: np.asarray(y)})
-        rest = [name for name in rows if name not in (self.outcome, *self.anchors)]
-        self.inputs_ = list(self.inputs) if self.inputs is not None else rest
-        _need(rows, [self.outcome, *self.anchors, *self.inputs_])
-        x, target, anchors = (
-            rows[names].to_numpy(dtype=np.float64) for names in (self.inputs_, [self.outcome], list(self.anchors))
-        )
+        if isinstance(self.gamma, bool) or not isinstance(self.gamma, Real) or not 0 <= self.gamma < np.inf:
+            raise ArgumentError(f"gamma={self.gamma!r}: a finite number that is not negative is needed.")
+        rows = _with_outcome(X, y, self.outcome)
+        known = list(rows)
+        anchors = list(check_names(self.anchors, "anchors", known))
+        rest = [name for name in rows if name not in (self.outcome, *anchors)]
+        chosen = list(rest if self.inputs is None else check_names(self.inputs, "inputs", known))
+        if not chosen or self.outcome in (*chosen, *anchors):
+            raise ArgumentError(
+                f"inputs={chosen!r}, anchors={anchors!r}: at least one input is needed, and '{self.outcome}' is what "
+                "is predicted."
+            )
+        x, target, anchors = (_numbers(rows, names) for names in (chosen, [self.outcome], anchors))
+        self.inputs_ = chosen
         centre, middle = x.mean(0), target.mean(0)
         basis = np.linalg.qr(anchors - anchors.mean(0))[0]
 
@@ -88,9 +97,8 @@ class AnchorRegression(RegressorMixin, BaseEstimator):
 
     def predict(self, X: pd.DataFrame) -> np.ndarray:
         """Predictions ``(row,)``."""
-        check_is_fitted(self, "coef_")
-        _need(X, self.inputs_)
-        return X[self.inputs_].to_numpy(dtype=np.float64) @ self.coef_ + self.intercept_
+        check_fitted(self, "coef_")
+        return _numbers(X, self.inputs_) @ self.coef_ + self.intercept_
 
 
 class ParentsOnly(BaseEstimator):
@@ -124,14 +132,18 @@ class ParentsOnly(BaseEstimator):
 
     def fit(self, X: pd.DataFrame, y: Any = None) -> ParentsOnly:
         """Fit to rows that have the parents, and the outcome unless ``y`` is given."""
+        if not hasattr(self.scm, "_model"):
+            raise ArgumentError(f"scm={self.scm!r} is no pcm.SCM.")
         sites = self.scm._model.structure.sites
+        check_names([self.outcome], "outcome", sites)
+        check_names(self.hidden, "hidden", sites)
         self.parents_ = [name for name in self.scm.graph.pred[self.outcome] if name not in self.hidden]
         finite = sites[self.outcome].cardinality is not None
         default = LogisticRegression(max_iter=1_000) if finite else LinearRegression()
-        rows = X if y is None else X.assign(**{self.outcome: np.asarray(y)})
+        rows = _with_outcome(X, y, self.outcome)
         there = [variable_of(name, sites) for name in rows]
         _need(rows.set_axis(there, axis=1), [self.outcome, *self.parents_])
-        target = rows[self.outcome].to_numpy()
+        target = rows[self.outcome].to_numpy() if finite else _numbers(rows, [self.outcome])[:, 0]
         self.estimator_: Any = clone(self.estimator if self.estimator is not None else default)
         self.estimator_.fit(self._design(rows), target)
         if finite:
@@ -140,7 +152,7 @@ class ParentsOnly(BaseEstimator):
 
     def predict(self, X: pd.DataFrame) -> np.ndarray:
         """Predictions ``(row,)``; of a finite outcome its classes."""
-        check_is_fitted(self, "estimator_")
+        check_fitted(self, "estimator_")
         return self.estimator_.predict(self._design(X))
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -159,6 +171,29 @@ class ParentsOnly(BaseEstimator):
 
 
 # -- private ---------------------------------------------------------------------------------------------------------
+
+
+def _with_outcome(X: Any, y: Any, outcome: str) -> pd.DataFrame:
+    """The rows, the outcome among them."""
+    if not isinstance(X, pd.DataFrame):
+        raise DataError(f"X is a DataFrame, a column a variable; found {type(X).__name__}.")
+    if y is None:
+        return X
+    values = np.asarray(y)
+    if values.shape != (len(X),):
+        raise DataError(f"y has the shape {values.shape} for the {len(X)} rows of X; one value a row is needed.")
+    return X.assign(**{outcome: values})
+
+
+def _numbers(rows: Any, names: Sequence[str]) -> np.ndarray:
+    """Whole columns of numbers, ``(row, column)``."""
+    if not isinstance(rows, pd.DataFrame):
+        raise DataError(f"X is a DataFrame, a column a variable; found {type(rows).__name__}.")
+    _need(rows, names)
+    found = read_evidence(rows, [Column(name) for name in names], ignore_extra=True, what="data")
+    if found.holes:
+        raise DataError(f"the data have empty cells in {listed(map(repr, found.holes))}: drop or fill them.")
+    return np.stack([found.values[name].numpy() for name in names], 1) if names else np.zeros((len(rows), 0))
 
 
 def _need(rows: pd.DataFrame, names: Sequence[str]) -> None:

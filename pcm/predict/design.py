@@ -51,6 +51,8 @@ def rows_of(model: Model, data: pd.DataFrame, names: Collection[str]) -> np.ndar
         A variable is not there, or has empty cells.
     """
     sites = model.structure.sites
+    if not isinstance(data, pd.DataFrame):
+        raise DataError(f"rows are a DataFrame, a column a variable; found {type(data).__name__}.")
     there = data[[column for column in data if variable_of(column, sites) in names]]
     found = read_evidence(there, columns_of(model, names)) if names else None
     if found is None:

@@ -34,15 +34,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import validate_data
 
+from pcm.arguments import check_count, check_names, check_seed
 from pcm.errors import ArgumentError, DataError, QueryError, UnknownNameError, listed
+from pcm.io.frames import read_evidence
 from pcm.predict.design import column_names, columns, rows_of, variable_of
 from pcm.predict.families import Family, Fitted, family, members_of
 from pcm.predict.matched import fit_matched
 from pcm.predict.prediction import ClassPrediction, Prediction
 from pcm.predict.response import responses
+from pcm.predict.unfitted import check_fitted
 from pcm.predict.wiring import Wiring
+from pcm.query.evidence import columns_of
 from pcm.requirement import Requirement, target_plan
 from pcm.requirement.copies import Copies
 
@@ -112,6 +116,8 @@ class _Causal(BaseEstimator):
         if self.target == "observational":
             found = self._copies(frame).all()
             kept = [parent for parent, kind in self.wiring_.inputs.items() if kind != "dropped"]
+            if not kept:
+                raise ArgumentError("these requirements leave no input to observe: take target='faithful'.")
             means = {parent: found.inputs[parent].mean((0, 1)) for parent in kept}
             self.feature_names_ = column_names(kept, self._sites, self._labels)
             return [chosen.fit(columns(means, self._sites), outcome, classes=self._classes, seed=self.seed)]
@@ -152,7 +158,7 @@ class _Causal(BaseEstimator):
             X, y = X.drop(columns=[self.outcome]), X[self.outcome]
         if y is None:
             # scikit-learn's own words for it
-            raise ValueError("this estimator requires y to be passed, but the target y is None.")
+            raise DataError("this estimator requires y to be passed, but the target y is None.")
         checked: Any = validate_data
         X, y = checked(self, X, y, dtype=np.float64, y_numeric=self._regression, multi_output=False)
         self.wiring_ = None
@@ -169,7 +175,7 @@ class _Causal(BaseEstimator):
         DataError
             A column that the admissible inputs need is not there.
         """
-        check_is_fitted(self, "fits_")
+        check_fitted(self, "fits_")
         if self.wiring_ is None:
             found = self.fits_[0].members(self._plain_rows(X), self.states)
             index = X.index if isinstance(X, pd.DataFrame) else None
@@ -184,7 +190,7 @@ class _Causal(BaseEstimator):
 
     def _mean(self, X: Any) -> np.ndarray:
         """Means ``(row,)`` or ``(row, class)``, without keeping every state's."""
-        check_is_fitted(self, "fits_")
+        check_fitted(self, "fits_")
         if self.wiring_ is None:
             found = self.fits_[0].members(self._plain_rows(X), self.states)
             return found.mean.mean(0) + (0.0 if found.noise is None else found.noise.mean())
@@ -227,7 +233,7 @@ class _Causal(BaseEstimator):
         the inputs, and is a residual to report where a source is hidden or a mediator discrete. Of a binary outcome on
         the probability scale.
         """
-        check_is_fitted(self, "fits_")
+        check_fitted(self, "fits_")
         if self.wiring_ is None:
             raise QueryError("gaps() needs a causal model: pass scm=.")
         model = self.scm._model
@@ -271,7 +277,7 @@ class _Causal(BaseEstimator):
     def _name(self) -> str:
         if self.outcome is None:
             raise ArgumentError("outcome= is the name of what is predicted; none was given.")
-        if self.outcome not in self._sites:
+        if not isinstance(self.outcome, str) or self.outcome not in self._sites:
             raise UnknownNameError(self.outcome, known=list(self._sites))
         return self.outcome
 
@@ -280,18 +286,17 @@ class _Causal(BaseEstimator):
             raise ArgumentError(f"target={self.target!r} is none of {listed(TARGETS)}.")
         if self.family != "mechanism":
             family(self.family)
-        for name in ("states", "copies"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-                raise ArgumentError(f"{name}={value!r}: a positive whole number is needed.")
+        check_count(self.states, "states")
+        check_count(self.copies, "copies")
+        check_seed(self.seed)
         if self.scm is not None and not hasattr(self.scm, "_model"):
             raise ArgumentError(f"scm={self.scm!r} is no pcm.SCM.")
         given = self.requirements
         if isinstance(given, Requirement | Mapping | str) or not isinstance(given, Collection):
             raise ArgumentError(f"requirements={given!r}: a list of requirements, empty for none.")
-        for name in self.hidden:
-            if self.scm is None or name not in self._sites:
-                raise UnknownNameError(name, known=[] if self.scm is None else list(self._sites))
+        check_names(self.hidden, "hidden", [] if self.scm is None else self._sites)
+        if self.scm is not None and self._name in self.hidden:
+            raise ArgumentError(f"hidden= names the outcome '{self._name}', which a predictor learns from.")
 
     def _frame(self, X: Any, y: Any) -> pd.DataFrame:
         """Rows with the outcome, for training."""
@@ -300,9 +305,11 @@ class _Causal(BaseEstimator):
         if y is not None:
             if self._name in X:
                 raise DataError(f"the outcome '{self._name}' is both a column of X and y; give it once.")
-            if len(y) != len(X):
-                raise DataError(f"y has {len(y)} values for the {len(X)} rows of X.")
-            X = X.assign(**{self._name: np.asarray(y)})
+            values = np.asarray(y)
+            if values.shape != (len(X),):
+                found = f"{values.shape[0]} values" if values.ndim == 1 else f"the shape {values.shape}"
+                raise DataError(f"y has {found} for the {len(X)} rows of X; one value a row is needed.")
+            X = X.assign(**{self._name: values})
         if self._name not in X:
             raise DataError(f"the data lack the outcome '{self._name}'; they have {listed(X.columns)}.")
         self._check_inputs(X)
@@ -345,7 +352,12 @@ class _Causal(BaseEstimator):
                 f"{listed(rows, 5)}); a predictor learns from rows that have it: drop the others."
             )
         if labels is None:
-            return column.to_numpy(dtype=np.float64)
+            return (
+                read_evidence(frame[[self._name]], columns_of(self.scm._model, [self._name]))
+                .values[self._name]
+                .double()
+                .numpy()
+            )
         odd = [value for value in column.unique() if value not in labels]
         if odd:
             raise DataError(f"'{self._name}' takes the labels {listed(labels)}; found {odd[0]!r}.")

@@ -27,6 +27,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from pcm.arguments import check_count, check_probability, check_seed
 from pcm.errors import ArgumentError, listed
 from pcm.predict.baselines import AnchorRegression, ParentsOnly
 from pcm.predict.design import variable_of
@@ -111,6 +112,10 @@ def interventional_risk(
     """
     if not hasattr(scm, "_model"):
         raise ArgumentError(f"scm={scm!r} is no pcm.SCM.")
+    check_count(draws, "draws")
+    check_seed(seed)
+    if data is None or not scm.covariates:
+        check_count(units, "units")
     base: Model = scm._model
     name = outcome_name(model, outcome, base.structure.sites)
     made = read_family(family, base, name)
@@ -323,8 +328,7 @@ def _over_shifts(trial: _Trial, family: Shifts, model: Model, before: Array) -> 
 
 def _interval(losses: Array, probability: float) -> tuple[float, float]:
     """Of the mean, from ``(draw, unit)``: over parameter draws, else over units."""
-    if not 0 < probability < 1:
-        raise ArgumentError(f"an interval's probability lies between 0 and 1; found {probability}.")
+    check_probability(probability)
     if len(losses) > 1:
         low, high = np.quantile(losses.mean(1), [(1 - probability) / 2, (1 + probability) / 2])
         return float(low), float(high)

@@ -31,7 +31,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from pcm.errors import ArgumentError, QueryError, UnknownNameError, listed
+from pcm.arguments import check_count, check_names, check_positive, check_seed
+from pcm.errors import ArgumentError, QueryError, listed
 from pcm.predict.design import column_names, rows_of, variable_of
 from pcm.predict.moved import fresh_units, known, level_pairs, moved
 from pcm.predict.wiring import outcome_of, target_of
@@ -133,6 +134,10 @@ class Violation:
     ) -> None:
         if kind not in _KINDS:
             raise ArgumentError(f"kind={kind!r} is none of {listed(_KINDS)}.")
+        check_seed(seed)
+        check_count(copies, "copies")
+        if data is None:
+            check_count(units, "units")
         self.plan, self.kind = target_of(scm, requirements), kind
         self.outcome = outcome_of(requirements)
         model = known(scm._model, seed)
@@ -193,6 +198,7 @@ class Violation:
         """
         with torch.no_grad():
             change = self._change(predict).double().cpu()
+            self._pinned_as(change)
         rows = {}
         for place, source in enumerate(self.plan.sources):
             step = self._steps[place].mean()
@@ -215,6 +221,8 @@ class Violation:
         DataError
             A column is not there, or has empty cells.
         """
+        if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+            raise ArgumentError(f"dtype={dtype!r}: a floating-point dtype of torch is needed.")
         return torch.from_numpy(rows_of(self._model, data, self.inputs)).to(dtype)
 
     # -- plumbing ----------------------------------------------------------------------------------------------------
@@ -231,18 +239,34 @@ class Violation:
         first: Any = next(iter(list(weights())), None) if isinstance(predict, torch.nn.Module) else None
         worlds = self._worlds if first is None else self._worlds.to(first.device, first.dtype)
         flat = worlds.flatten(0, 2)
-        out = predict(flat)
+        if not callable(predict):
+            raise ArgumentError(
+                f"{predict!r} is no function of a tensor: a penalty follows gradients through a torch model. Of other "
+                "predictors take pcm.interventional_risk or pcm.twins; pcm.augment trains them."
+            )
+        try:
+            out = predict(flat)
+        except RuntimeError as error:
+            raise ArgumentError(
+                f"the model cannot read {tuple(flat.shape)} numbers, a row of {listed(self.columns)} each: {error}"
+            ) from error
         if not isinstance(out, Tensor) or out.shape[:1] != flat.shape[:1] or out.dim() > 2:
             found = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
             raise ArgumentError(
                 f"the model maps ({len(flat)}, {flat.shape[1]}) to predictions ({len(flat)},), ({len(flat)}, 1) or "
                 f"({len(flat)}, class); found {found}."
             )
+        if not out.detach().isfinite().all():
+            raise ArgumentError(f"the model's predictions are not finite for {_rows(~out.detach().isfinite())} rows.")
         out = out.reshape(*worlds.shape[:3], -1)
         return out[:, 1] - out[:, 0]
 
     def _off(self, predict: Predict) -> Tensor:
         change = self._change(predict)
+        return change - self._pinned_as(change).to(change)
+
+    def _pinned_as(self, change: Tensor) -> Tensor:
+        """The target's changes, as many numbers a unit as the model's."""
         pinned, classes = _last(self._pinned), change.shape[-1]
         if classes == 1 < pinned.shape[-1] and (pinned.shape[-1] == 2 or self._sites[self.outcome].ordered):
             # one number for ordered classes is the expected code, of two the second's probability
@@ -252,7 +276,7 @@ class Violation:
                 f"the model gives {classes} numbers a row; '{self.outcome}' has {pinned.shape[-1]} (probabilities, "
                 "where it is a class)."
             )
-        return change - pinned.to(change)
+        return pinned
 
     def __repr__(self) -> str:
         return (
@@ -283,9 +307,9 @@ class AugmentedLagrangian:
     """
 
     def __init__(self, violation: Violation, rho: float = 10.0) -> None:
-        if not rho > 0:
-            raise ArgumentError(f"rho={rho!r}: a positive number is needed.")
-        self.violation, self.rho = violation, float(rho)
+        if not isinstance(violation, Violation):
+            raise ArgumentError(f"AugmentedLagrangian constrains a pcm.Violation; found {violation!r}.")
+        self.violation, self.rho = violation, check_positive(rho, "rho")
         self.multipliers: Tensor = torch.zeros(1)
 
     def __call__(self, predict: Predict) -> Tensor:
@@ -300,19 +324,23 @@ class AugmentedLagrangian:
         self.multipliers = self.multipliers.to(found) + self.rho * found
         return float(found.abs().max())
 
+    def __repr__(self) -> str:
+        return f"AugmentedLagrangian of {self.violation!r}, rho {self.rho:g}, multipliers {self.multipliers.tolist()}"
+
 
 # -- private ---------------------------------------------------------------------------------------------------------
 
 
 def _checked(inputs: Sequence[str], sites: Collection[str], outcome: str) -> tuple[str, ...]:
-    if isinstance(inputs, str) or not inputs:
-        raise ArgumentError(f"inputs={inputs!r}: a list of the variables that the model reads, in its order.")
-    for name in inputs:
-        if name not in sites:
-            raise UnknownNameError(name, known=list(sites))
-        if name == outcome:
-            raise ArgumentError(f"'{name}' is the outcome; a model does not read what it predicts.")
+    if isinstance(inputs, str) or not isinstance(inputs, Sequence) or not inputs or len(set(inputs)) < len(inputs):
+        raise ArgumentError(f"inputs={inputs!r}: a list of the variables that the model reads, once, in its order.")
+    if outcome in check_names(inputs, "inputs", sites):
+        raise ArgumentError(f"'{outcome}' is the outcome; a model does not read what it predicts.")
     return tuple(inputs)
+
+
+def _rows(bad: Tensor) -> int:
+    return int(bad.reshape(len(bad), -1).any(1).sum())
 
 
 def _only(data: pd.DataFrame, covariates: pd.DataFrame | None, model: Any) -> bool:

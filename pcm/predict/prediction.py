@@ -21,7 +21,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pcm.errors import ArgumentError, QueryError, UnknownNameError
+from pcm.arguments import check_count, check_probability
+from pcm.errors import QueryError, UnknownNameError
 
 __all__ = ["ClassPrediction", "Prediction"]
 
@@ -93,6 +94,7 @@ class Prediction:
 
     def draws(self, count: int = _DRAWS) -> Array:
         """Draws of the outcome, ``[draw, row]``: every state, copy and part of the noise as often as any other."""
+        count = check_count(count, "count", bytes_each=8 * len(self))
         rng = np.random.default_rng(self._seed)
         states, copies, _ = self._mean.shape
         state, copy = np.divmod(_evenly(count, states * copies, rng), copies)
@@ -104,16 +106,16 @@ class Prediction:
 
     def interval(self, probability: float = 0.9) -> Array:
         """Central interval that holds the outcome with this probability, ``[row, 2]``."""
-        _check(probability)
+        check_probability(probability)
         ends = [(1 - probability) / 2, (1 + probability) / 2]
         return np.quantile(self._drawn, ends, axis=0).T
 
     def quantile(self, level: float | Sequence[float]) -> Array:
         """Quantiles of the outcome, ``[row]`` or ``[row, level]``."""
-        levels = np.asarray(level, dtype=np.float64)
-        if not ((levels > 0) & (levels < 1)).all():
-            raise ArgumentError(f"a quantile's level lies between 0 and 1; found {level}.")
-        return np.moveaxis(np.quantile(self._drawn, levels, axis=0), -1, 0)
+        one = not isinstance(level, Sequence | np.ndarray) or isinstance(level, str)
+        levels = [check_probability(each, "a quantile's level") for each in ([level] if one else level)]
+        found = np.quantile(self._drawn, levels, axis=0).T
+        return found[:, 0] if one else found
 
     @cached_property
     def _drawn(self) -> Array:
@@ -186,7 +188,7 @@ class ClassPrediction:
 
         ``label`` is the last class by default.
         """
-        _check(probability)
+        check_probability(probability)
         place = len(self.labels) - 1 if label is None else self._place(label)
         ends = [(1 - probability) / 2, (1 + probability) / 2]
         return np.quantile(self._chance[..., place].mean(1), ends, axis=0).T
@@ -208,6 +210,7 @@ class ClassPrediction:
 
     def draws(self, count: int = _DRAWS) -> NDArray[Any]:
         """Draws of the outcome's label, ``[draw, row]``."""
+        count = check_count(count, "count", bytes_each=8 * self._chance[0, 0].size)
         rng = np.random.default_rng(self._seed)
         states, copies, rows, _ = self._chance.shape
         state, copy = np.divmod(_evenly(count, states * copies, rng), copies)
@@ -246,8 +249,3 @@ def _evenly(count: int, kinds: int, rng: np.random.Generator) -> NDArray[np.int6
 
 def _entropy(chance: Array) -> Array:
     return -np.where(chance > 0, chance * np.log(np.where(chance > 0, chance, 1.0)), 0.0).sum(-1)
-
-
-def _check(probability: float) -> None:
-    if not 0 < probability < 1:
-        raise ArgumentError(f"an interval's probability lies between 0 and 1; found {probability}.")

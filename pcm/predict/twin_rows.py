@@ -28,6 +28,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from pcm.arguments import check_count, check_probability, check_seed
 from pcm.errors import ArgumentError, DataError, QueryError, UnknownNameError
 from pcm.graph import descendants
 from pcm.predict.design import variable_of
@@ -90,9 +91,11 @@ def twins(
     """
     if not hasattr(scm, "_model"):
         raise ArgumentError(f"scm={scm!r} is no pcm.SCM.")
+    check_count(draws, "draws")
+    check_seed(seed)
     base: Model = scm._model
     sites = base.structure.sites
-    if source not in sites:
+    if not isinstance(source, str) or source not in sites:
         raise UnknownNameError(source, known=list(sites))
     name = outcome_name(model, outcome, sites)
     if not isinstance(data, pd.DataFrame) or source not in data or data[source].isna().to_numpy().any():
@@ -163,7 +166,7 @@ class Twins:
 
     def quantile(self, level: float) -> float:
         """A quantile of the absolute differences."""
-        return float(np.nanquantile(np.abs(self.differences), level))
+        return float(np.nanquantile(np.abs(self.differences), check_probability(level, "a quantile's level")))
 
     def to_dataframe(self) -> pd.DataFrame:
         """A row a row: its mean difference, its mean and largest absolute one."""

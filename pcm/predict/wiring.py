@@ -67,6 +67,8 @@ class Wiring:
             parent: "dropped" if kept is None else "corrected" if isinstance(kept, Copy) else "kept"
             for parent, kept in plan.inputs.items()
         }
+        if not kinds:
+            raise ArgumentError(f"'{outcome}' has no cause in the graph, so there is nothing to predict it from.")
         needed = {parent for parent, kind in kinds.items() if kind == "kept"}
         for copy in plan.replayed:
             if copy.node != outcome:  # its noise is pulled back from its value given its parents
@@ -116,6 +118,8 @@ def outcome_of(requirements: Sequence[Any]) -> str:
     """
     if isinstance(requirements, Requirement):
         raise ArgumentError("requirements= is a list, of one requirement too.")
+    if isinstance(requirements, str) or not isinstance(requirements, Sequence):
+        raise ArgumentError(f"requirements={requirements!r}: a list of requirements is needed.")
     outcomes = list(dict.fromkeys(r.outcome for r in requirements if isinstance(r, Requirement) and r.outcome))
     if len(outcomes) != 1:
         found = listed(outcomes) if outcomes else "none"

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from pcm.arguments import check_probability
 from pcm.errors import ClaimError
-from pcm.query.effect import check_probability
 
 __all__ = ["KINDS", "Claim"]
 

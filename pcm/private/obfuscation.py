@@ -34,11 +34,11 @@ import networkx as nx
 import numpy as np
 import pandas as pd
 
+from pcm.arguments import check_count
 from pcm.errors import ArgumentError, ClaimError, listed
 from pcm.private.curve import DROP, MEASURES, NONE, TARGETED, UNIFORM, Worlds, best_split, read_worlds
 from pcm.private.promises import RAW, read_graph, read_names
 from pcm.private.separation import check_graph, open_trails
-from pcm.query.model import check_draws
 
 if TYPE_CHECKING:
     from pcm.figures.chart import Chart
@@ -199,7 +199,7 @@ def targeted(
     UnknownNameError, ArgumentError
         Names that are no variables, ε that are not positive and finite, a utility that is private.
     """
-    check_draws(draws)
+    check_count(draws, "draws")
     program = read_graph(scm)
     secrets, known = read_names(private, program, "private"), read_names(adversary, program, "adversary", empty=True)
     names, (goal,) = read_names(candidates, program, "candidates"), read_names(utility, program, "utility")

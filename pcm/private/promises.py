@@ -36,6 +36,7 @@ import networkx as nx
 import numpy as np
 import pandas as pd
 
+from pcm.arguments import check_count
 from pcm.errors import ArgumentError, ClaimError, QueryError, UnknownNameError, listed
 from pcm.graph import descendants
 from pcm.private.checks import check_delta
@@ -44,7 +45,6 @@ from pcm.private.kernels import composed, cost_words
 from pcm.private.mechanism import Mechanism
 from pcm.private.model_leak import model_leak
 from pcm.private.separation import check_graph, open_trails, openers
-from pcm.query.model import check_draws
 
 __all__ = ["Claims", "claims", "read_graph", "read_names", "read_releases"]
 
@@ -174,7 +174,7 @@ def claims(
       graph-conditional: REFUSED (ε = ∞): u is released raw and depends on a: u ← z → a
       model-conditional: ε = 1.815, a = 0 against a = 1; interventional 0
     """
-    check_draws(draws)
+    check_count(draws, "draws")
     program = read_graph(scm)
     check_delta(delta)
     secrets = read_names(private, program, "private")

@@ -26,17 +26,19 @@ import torch
 import xarray as xr
 from torch import Tensor
 
+from pcm.arguments import check_count, check_probability
 from pcm.errors import QueryError, UnknownNameError, listed, suggestion
 from pcm.io.arviz import to_arviz
+from pcm.program import Site
 from pcm.query.account import Account
 from pcm.query.accounting import account_of
-from pcm.query.effect import Effect, check_probability
+from pcm.query.effect import Effect
 from pcm.query.evaluate import Evaluation
 from pcm.query.evidence import read_units
 from pcm.query.exports import to_dataframe, tree
 from pcm.query.memory import check_fits, read_limit
 from pcm.query.missing import check_method_name
-from pcm.query.model import Model, check_draws
+from pcm.query.model import Model
 from pcm.query.moments import Moments
 from pcm.query.named_worlds import FACTUAL, read_outcome, read_worlds
 from pcm.query.quantile import weighted_quantile
@@ -59,7 +61,7 @@ def counterfactual(
     method: str = "auto",
 ) -> Counterfactual:
     """Answer a counterfactual query; see :meth:`pcm.SCM.counterfactual`."""
-    check_draws(draws)
+    check_count(draws, "draws")
     check_method_name(method)
     named = read_worlds(model, do, worlds)
     asked, limit = read_outcome(model, outcome), read_limit(memory_limit)
@@ -129,6 +131,7 @@ class Counterfactual:
 
     def labels(self, name: str) -> tuple[Any, ...] | None:
         """Labels of a variable's codes, where it has any."""
+        self._site(name)
         return self._run.model.categories.get(name)
 
     def is_numeric(self, name: str) -> bool:
@@ -137,7 +140,7 @@ class Counterfactual:
 
     def is_binary(self, name: str) -> bool:
         """Whether the variable takes the values 0 and 1."""
-        return self._run.structure.sites[name].cardinality == 2
+        return self._site(name).cardinality == 2
 
     @cached_property
     def account(self) -> Account:
@@ -265,8 +268,8 @@ class Counterfactual:
 
     def contrast(self, name: str, world: str, other: str = FACTUAL) -> Effect:
         """Difference between two worlds, unit by unit: an :class:`Effect` with draws ``(draw, unit)``."""
-        self._numeric(name, "contrast")
         first, second = self._named(name, world), self._named(name, other)
+        self._numeric(name, "contrast")
         exact = self.mean(name, first) - self.mean(name, second)
         if self._uncertain(first, name) or self._uncertain(second, name):
             draws = self.draws(name, first).astype(float) - self.draws(name, second)
@@ -359,8 +362,7 @@ class Counterfactual:
     # -- private -----------------------------------------------------------------------------------------------------
 
     def _named(self, name: str, world: str | None) -> str:
-        if name not in self._run.structure.sites:
-            raise UnknownNameError(name, known=list(self.variables))
+        self._site(name)
         if name not in self.variables:
             raise QueryError(
                 f"'{name}' was not asked for: this counterfactual keeps {listed(self.variables)} (outcome=…)."
@@ -373,8 +375,13 @@ class Counterfactual:
             raise UnknownNameError(world, kind="world", known=list(self.worlds), where="the result")
         return world
 
+    def _site(self, name: str) -> Site:
+        if not isinstance(name, str) or name not in self._run.structure.sites:
+            raise UnknownNameError(name, known=list(self.variables))
+        return self._run.structure.sites[name]
+
     def _unordered(self, name: str) -> bool:
-        site = self._run.structure.sites[name]
+        site = self._site(name)
         if not site.ordered and (site.cardinality or 0) != 2:
             return True
         return name in self._run.model.categories and not (site.kind == "variable" and site.ordered)

@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pcm.errors import ArgumentError, QueryError
+from pcm.arguments import check_probability
+from pcm.errors import QueryError
 from pcm.query.account import Account
 
-__all__ = ["Effect", "check_probability"]
+__all__ = ["Effect"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,9 +165,3 @@ class Effect:
             error = " (exact)" if self.standard_error == 0 else error
             return f"{self.label}: {self.mean:.4g}{error}"
         return f"{self.label}: {self.mean:.4g} [{low:.3g}, {high:.3g}] (95 %, {len(self.draws)} draws)"
-
-
-def check_probability(prob: float) -> None:
-    """Raise unless ``prob`` is a probability strictly between 0 and 1."""
-    if isinstance(prob, bool) or not isinstance(prob, int | float) or not 0 < prob < 1:
-        raise ArgumentError(f"an interval's probability is a number between 0 and 1; found {prob!r}.")

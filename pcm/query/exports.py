@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from pcm.arguments import check_probability
 from pcm.io.arviz import data_tree
-from pcm.query.effect import check_probability
 from pcm.query.named_worlds import FACTUAL
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def tree(result: Counterfactual) -> xr.DataTree:
             extra = tuple(f"{name}_dim_{axis}" for axis in range(value.dim() - 1))
             arrays[name] = (("chain", "draw", *extra), value.numpy()[None])
     seen = {}
-    for name in result._observed:
+    for name in (each for each in result.variables if each in result._observed):
         array = result.draws(name, FACTUAL)[0]
         seen[name] = (("unit", *(f"{name}_dim_{axis}" for axis in range(array.ndim - 1))), array)
     coords = {"world": list(result.worlds), "unit": unit_labels(result.index)}

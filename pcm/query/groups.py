@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from pcm.errors import ArgumentError
+from pcm.arguments import check_count
 from pcm.query.model import Model
 
 __all__ = ["groups_of"]
@@ -22,8 +22,7 @@ DISTINCT = 20
 
 def groups_of(model: Model, columns: dict[str, Tensor], bins: int) -> tuple[pd.Index, list[Tensor]]:
     """Labels of the groups, and for each who is in it: bool ``(unit)`` or ``(lane, unit)``."""
-    if isinstance(bins, bool) or not isinstance(bins, int) or bins < 1:
-        raise ArgumentError(f"bins={bins!r}: a positive whole number is needed.")
+    check_count(bins, "bins")
     parts: list[pd.Series] = []
     shape = torch.broadcast_shapes(*(value.shape for value in columns.values()))
     for name, value in columns.items():

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pcm.arguments import check_count
 from pcm.couplings import check_value
 from pcm.errors import EvidenceError, FitError, FitWarning, PCMError, SupportError, listed
 from pcm.infer import Posterior, Target
@@ -31,7 +32,7 @@ from pcm.program import is_deterministic
 from pcm.query.evidence import Units, check_cells, check_evidence, read_units
 from pcm.query.exact_fit import Watch
 from pcm.query.missing import named_rows
-from pcm.query.model import Model, check_draws
+from pcm.query.model import Model
 from pcm.worlds import Factual, Run, WorldPlan, align, choose_seed, lane_count, over_lanes
 
 __all__ = ["log_prob", "start_values", "target_of", "told"]
@@ -42,7 +43,7 @@ def log_prob(model: Model, data: Any, *, draws: int = 256, seed: int | None = No
 
     Columns of explicit-noise programs are solved for their noise, which the data then need not have.
     """
-    check_draws(draws)
+    check_count(draws, "draws")
     with model.program.sealed():
         found = read_units(model, data, what="data")
         index, units = found.index, len(found.index)

@@ -25,7 +25,7 @@ from pcm.infer.seeding import seeded
 from pcm.program import Program, Structure
 from pcm.worlds import Intervention, Target, choose_seed, read_interventions
 
-__all__ = ["Model", "check_categories", "check_draws", "read_categories"]
+__all__ = ["Model", "check_categories", "read_categories"]
 
 
 @dataclass(frozen=True)
@@ -149,12 +149,6 @@ class Model:
             for _ in range(draws):
                 self.program.execute(act, 1, blank)
         return {name: torch.stack(found[name]) for name in self.free}
-
-
-def check_draws(draws: Any) -> None:
-    """Raise unless ``draws`` is a positive whole number."""
-    if isinstance(draws, bool) or not isinstance(draws, int | np.integer) or draws < 1:
-        raise ArgumentError(f"draws={draws!r}: a positive whole number of draws is needed.")
 
 
 def read_categories(categories: Any) -> dict[str, tuple[Any, ...]]:

@@ -36,8 +36,8 @@ def read_worlds(
             raise ArgumentError(f"world '{world}' is a dict of variable to value; found {type(given).__name__}.")
         if world == FACTUAL:
             raise ArgumentError("a world cannot be named 'factual': that is the observed one, and always there.")
-        if not isinstance(world, str):
-            raise ArgumentError(f"a world's name is a string; found {world!r}.")
+        if not isinstance(world, str) or not world:
+            raise ArgumentError(f"a world's name is a string of one letter at least; found {world!r}.")
         if not given:
             raise InterventionError(f"world '{world}' sets nothing; drop it ('factual' is always there).")
         made = model.do(given).interventions

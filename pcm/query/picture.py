@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pcm.arguments import check_probability
 from pcm.errors import QueryError, UnknownNameError, listed
 from pcm.figures import interval_rows, unit_contrast, worlds
 
@@ -24,6 +25,7 @@ FEW = 20
 
 def picture(result: Counterfactual, name: str, units: Sequence[Any] | None, prob: float) -> Chart:
     """See :meth:`pcm.Counterfactual.plot`."""
+    check_probability(prob)
     if name not in result.variables:
         raise UnknownNameError(name, known=list(result.variables))
     numeric = result.is_numeric(name)
@@ -59,7 +61,7 @@ def _rows(result: Counterfactual, units: Sequence[Any] | None) -> np.ndarray:
     if units is None:
         return np.arange(len(result))
     units = [units] if isinstance(units, str) or not hasattr(units, "__iter__") else list(units)
-    missing = [unit for unit in units if unit not in result.index]
+    missing = [unit for unit in units if not isinstance(unit, Hashable) or unit not in result.index]
     if missing:
         raise UnknownNameError(missing[0], kind="unit", known=list(result.index[:12]), where="the result")
     if not units:

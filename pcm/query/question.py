@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from pcm.arguments import check_count
 from pcm.errors import ArgumentError, DataError, QueryError, UnknownNameError, listed, suggestion
 from pcm.query.missing import check_method_name
 from pcm.query.model import Model
@@ -140,6 +141,5 @@ class Question:
             raise QueryError(
                 f"outcome '{outcome}' is categorical and has no mean; make it a 0/1 variable of one category."
             )
-        for name, number in (("units", self.units), ("draws", self.draws)):
-            if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-                raise ArgumentError(f"{name}={number!r}: a positive whole number is needed.")
+        check_count(self.units, "units")
+        check_count(self.draws, "draws")

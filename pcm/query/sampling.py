@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from torch import Tensor
 
+from pcm.arguments import check_count
 from pcm.errors import ArgumentError, QueryError, listed
 from pcm.io import read_evidence, row_ids
 from pcm.query.evidence import check_finite, columns_of, frame_of
@@ -45,8 +45,8 @@ def sample(model: Model, units: int | None, data: Any, seed: int | None) -> pd.D
 def covariates_of(model: Model, data: Any, units: int | None) -> tuple[dict[str, Tensor], pd.Index]:
     """Covariates from data, and the names of the units."""
     names = model.structure.covariates
-    if units is not None and (isinstance(units, bool) or not isinstance(units, int | np.integer) or units < 1):
-        raise ArgumentError(f"the number of units is a positive whole number; found {units!r}.")
+    if units is not None:
+        units = check_count(units, "units")
     if data is None:
         if names:
             raise QueryError(

@@ -19,8 +19,8 @@ import pandas as pd
 import torch
 import xarray as xr
 
+from pcm.arguments import check_probability
 from pcm.errors import QueryError
-from pcm.query.effect import check_probability
 from pcm.query.exports import unit_labels
 from pcm.query.memory import check_fits
 

@@ -31,11 +31,12 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from pcm.arguments import check_probability
 from pcm.errors import ArgumentError
 from pcm.figures.numerals import number
 from pcm.query import effects
 from pcm.query.confounder import OutcomeLaw, TreatmentLaw, bias, spread_ratio
-from pcm.query.effect import Effect, check_probability
+from pcm.query.effect import Effect
 from pcm.query.mechanisms import code_of, mechanism_site
 from pcm.query.model import Model
 from pcm.query.robustness import robustness_of, robustness_value

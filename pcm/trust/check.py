@@ -16,7 +16,8 @@ from typing import Any
 
 import networkx as nx
 
-from pcm.errors import ArgumentError, GraphError, UnknownNameError, listed
+from pcm.arguments import check_count, check_names
+from pcm.errors import ArgumentError, GraphError, listed
 from pcm.graph import CausalGraph, descendants
 from pcm.query.account import Account
 from pcm.query.accounting import parameter_words
@@ -119,6 +120,10 @@ def check(
     asked = _requirements(requirements)
     if loss not in LOSSES:
         raise ArgumentError(f"loss={loss!r} is none of {listed(LOSSES)}.")
+    if not isinstance(simulate, bool):
+        raise ArgumentError(f"simulate={simulate!r}: True or False.")
+    check_count(units, "units")
+    check_count(draws, "draws")
     options = {
         "inputs": inputs,
         "hidden": hidden,
@@ -290,12 +295,9 @@ def _requirements(given: Any) -> tuple[Any, ...]:
 
 
 def _inputs(graph: nx.DiGraph, outcome: str, inputs: Any, hidden: Any) -> tuple[str, ...]:
-    for role, given in (("inputs", inputs), ("hidden", hidden)):
-        if isinstance(given, str):
-            raise ArgumentError(f"{role}={given!r}: a list of names is needed.")
-        for name in given or ():
-            if name not in graph:
-                raise UnknownNameError(name, known=list(graph))
+    check_names(hidden, "hidden", graph)
+    if inputs is not None:
+        check_names(inputs, "inputs", graph)
     if inputs is None:
         below = descendants(graph, outcome, include_self=True)
         before = [n for n in graph if n not in below]

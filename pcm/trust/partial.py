@@ -103,7 +103,8 @@ class PartialVerdict:
         price = self.price_interval
         paid = f"; price between {price[0]:.4g} and {price[1]:.4g}" if price else ""
         return (
-            f"Verdict on {len(self.verdicts)} graphs: coexistence has probability {self.probability:.4g}{paid} ({told})"
+            f"Verdict on {len(self.verdicts)} graphs: coexistence has probability {self.probability:.4g}{paid}"
+            f"{f' ({told})' if told else ''}"
         )
 
     def _repr_html_(self) -> str:

@@ -21,7 +21,7 @@ import networkx as nx
 import numpy as np
 import pandas as pd
 
-from pcm.errors import QueryError, UnknownNameError
+from pcm.errors import ArgumentError, QueryError, UnknownNameError
 from pcm.graph import SVG
 from pcm.query.account import Account
 from pcm.query.effect import Effect
@@ -152,6 +152,8 @@ class Verdict:
         QueryError
             The predictor, or the other model, is not linear.
         """
+        if not hasattr(scm, "_model"):
+            raise ArgumentError(f"risk_under takes a pcm.SCM; found {scm!r}.")
         row = self.row(self.delivered if name is None else name)
         law = linear_law(scm)
         if row.predictor is None or isinstance(law, str):

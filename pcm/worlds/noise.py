@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pcm.errors import ArgumentError
+from pcm.arguments import check_seed
 
 __all__ = ["choose_seed", "uniforms"]
 
@@ -34,9 +34,7 @@ def choose_seed(seed: int | None) -> int:
     """``seed``, or one from torch's global generator, so that ``pyro.set_rng_seed`` is honoured."""
     if seed is None:
         return int(torch.randint(2**62, ()).item())
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**63:
-        raise ArgumentError(f"seed={seed!r}: a whole number from 0 to 2**63 - 1 (or None) is needed.")
-    return int(seed)
+    return check_seed(seed, optional=True)
 
 
 def uniforms(

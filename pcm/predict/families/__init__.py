@@ -45,6 +45,6 @@ def family(given: str | Family) -> Family:
     """
     if isinstance(given, Family):
         return given
-    if given not in FAMILIES:
-        raise UnknownNameError(given, kind="family", known=list(FAMILIES), where="predictors")
+    if not isinstance(given, str) or given not in FAMILIES:
+        raise UnknownNameError(given, kind="family", known=[*FAMILIES, "mechanism"], where="predictors")
     return FAMILIES[given]()

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pcm.arguments import check_probability
 from pcm.errors import QueryError
-from pcm.query.effect import check_probability
 
 __all__ = ["Bounds"]
 

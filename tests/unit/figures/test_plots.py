@@ -184,7 +184,7 @@ def test_wrong_arguments():
         interval_rows(["a", "b"], [0, 1], [0], [1, 2])
     with pytest.raises(ArgumentError, match="no finite values"):
         density([np.nan])
-    with pytest.raises(ArgumentError, match="prob=90"):
+    with pytest.raises(ArgumentError, match="found 90"):
         density([1.0, 2.0], prob=90)
     with pytest.raises(ArgumentError, match="the value 3 has no label"):
         worlds({"do": np.array([0, 3])}, categories=["a", "b"])

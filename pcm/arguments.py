@@ -1,0 +1,102 @@
+"""Plain arguments, checked where they enter: counts, probabilities, seeds, positive numbers, lists of names.
+
+Each check returns the value as the plain type that it stands for, or raises an error with the argument's name, what
+was found and what is needed.
+
+>>> check_count("7", "draws")
+Traceback (most recent call last):
+    ...
+pcm.errors.ArgumentError: draws='7': a positive whole number is needed.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Collection, Iterable
+from numbers import Integral, Real
+from typing import Any
+
+from pcm.errors import ArgumentError, UnknownNameError
+
+__all__ = ["check_count", "check_names", "check_positive", "check_probability", "check_seed"]
+
+
+def check_count(value: Any, name: str, *, bytes_each: int = 8) -> int:
+    """A positive whole number; one whose numbers, ``bytes_each`` each, no memory here holds is refused too.
+
+    >>> check_count(10**15, "units")
+    Traceback (most recent call last):
+        ...
+    pcm.errors.ArgumentError: units=1000000000000000 would hold ... GB at once, and this machine has ...
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+        raise ArgumentError(f"{name}={value!r}: a positive whole number is needed.")
+    count, memory = int(value), _memory()
+    if count * bytes_each > memory:
+        raise ArgumentError(
+            f"{name}={count} would hold {count * bytes_each / 1e9:.4g} GB at once, and this machine has "
+            f"{memory / 1e9:.3g}: ask for fewer."
+        )
+    return count
+
+
+def check_positive(value: Any, name: str) -> float:
+    """A finite number above 0.
+
+    >>> check_positive(0.5, "rho")
+    0.5
+    """
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < value < math.inf:
+        raise ArgumentError(f"{name}={value!r}: a positive number is needed.")
+    return float(value)
+
+
+def check_probability(value: Any, what: str = "an interval's probability") -> float:
+    """A number strictly between 0 and 1.
+
+    >>> check_probability(0.9)
+    0.9
+    """
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < value < 1:
+        raise ArgumentError(f"{what} is a number between 0 and 1; found {value!r}.")
+    return float(value)
+
+
+def check_seed(value: Any, *, optional: bool = False) -> int:
+    """A whole number from 0 that 63 bits hold; None (as 0) where that is an answer too.
+
+    >>> check_seed(3)
+    3
+    """
+    if value is None and optional:
+        return 0
+    if isinstance(value, bool) or not isinstance(value, Integral) or not 0 <= value < 2**63:
+        none = " (or None)" if optional else ""
+        raise ArgumentError(f"seed={value!r}: a whole number from 0 to 2**63 - 1{none} is needed.")
+    return int(value)
+
+
+def check_names(value: Any, name: str, known: Iterable[Any]) -> tuple[str, ...]:
+    """Names in a list, each one that is known.
+
+    >>> check_names(["ag"], "hidden", ["age", "labs"])
+    Traceback (most recent call last):
+        ...
+    pcm.errors.UnknownNameError: 'ag' is not a variable of the program; variables: age, labs. Did you mean 'age'?
+    """
+    if isinstance(value, str) or not isinstance(value, Collection):
+        raise ArgumentError(f"{name}={value!r}: a list of names is needed.")
+    known = list(known)
+    for each in value:
+        if each not in known:
+            raise UnknownNameError(each, known=known)
+    return tuple(value)
+
+
+def _memory() -> float:
+    """Bytes of this machine; infinite where it does not say."""
+    try:
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (AttributeError, OSError, ValueError):  # not a POSIX system
+        return math.inf

@@ -53,6 +53,9 @@ class Noised(TorchDistribution):
         self.origin, self.ends = None if origin is None else origin.expand(base_dist.batch_shape), ends
         super().__init__(base_dist.batch_shape, base_dist.event_shape, validate_args=validate_args)
 
+    def __repr__(self) -> str:
+        return f"Noised({self.base_dist}, {self.mechanism!r})"
+
     @property
     def support(self) -> Any:
         """The base's."""

@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import networkx as nx
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -52,6 +53,8 @@ def aggregates_of(data: Any) -> tuple[Aggregate, ...]:
         return (data,)
     if isinstance(data, list | tuple) and data and all(isinstance(each, Aggregate) for each in data):
         return tuple(data)
+    if isinstance(data, list | tuple) and any(isinstance(each, Aggregate) for each in data):
+        raise EvidenceError("a list of evidence holds noisy sums (Aggregate) of one whole table, and nothing else.")
     return ()
 
 
@@ -70,6 +73,9 @@ def target_of_aggregates(model: Model, aggregates: Sequence[Aggregate]) -> tuple
         raise FitError("fit() from aggregates under an intervention is not supported: fit the program as it is.")
     if not model.free and not program.trainable:
         raise FitError(f"program {program.name} has no parameters to fit.")
+    again = [b for place, b in enumerate(aggregates) if any(_same(a, b) for a in aggregates[:place])]
+    if again:
+        raise EvidenceError(f"the aggregate '{again[0].name}' is there twice: its noise is one draw, and tells once.")
     rows = {each.rows for each in aggregates}
     if len(rows) > 1:
         raise EvidenceError(f"the aggregates are of {sorted(rows)} rows: they must be of one table.")
@@ -130,6 +136,10 @@ class _Places:
     @property
     def units(self) -> int:
         return len(self.codes) * self.each
+
+
+def _same(one: Aggregate, other: Aggregate) -> bool:
+    return one.statistic == other.statistic and np.array_equal(one.values, other.values)
 
 
 def _check(model: Model, aggregates: Sequence[Aggregate]) -> None:

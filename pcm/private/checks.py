@@ -40,6 +40,8 @@ def check_plain(value: Any, asked: str, public: bool) -> float:
         )
     try:
         number = float(value) if not isinstance(value, str | bool) else None
+    except OverflowError:
+        number = math.inf
     except (TypeError, ValueError):
         number = None
     if number is None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from pcm.arguments import check_probability
+from pcm.arguments import check_positive, check_probability
 from pcm.errors import ClaimError
 
 __all__ = ["KINDS", "Claim"]
@@ -71,6 +71,7 @@ class Claim:
         ClaimError
             It is refused, promises less, or is no guarantee.
         """
+        check_positive(epsilon, "epsilon")
         if self.kind == "model-conditional":
             raise ClaimError(
                 "a model-conditional value is no guarantee: it holds of the fitted model alone. Require the "

@@ -22,6 +22,8 @@ from torch import Tensor
 
 from pcm.errors import ArgumentError
 from pcm.private.checks import refuse_rows
+from pcm.private.finite import check_labels, codes_of
+from pcm.private.release import read_column
 from pcm.private.statistic import Statistic
 
 __all__ = ["CrossTable"]
@@ -60,10 +62,10 @@ class CrossTable(Statistic):
     ) -> None:
         if not isinstance(categories, Mapping) or not categories:
             raise ArgumentError(f"CrossTable(categories): a dict of variable to labels; found {categories!r}.")
-        made = tuple((str(name), tuple(labels)) for name, labels in categories.items())
-        for name, labels in made:
-            if len(labels) < 2 or len(set(labels)) < len(labels):
-                raise ArgumentError(f"CrossTable: '{name}' needs two labels or more, all different; found {labels}.")
+        made = tuple(
+            (str(name), check_labels(labels, f"CrossTable(categories of '{name}')", False))
+            for name, labels in categories.items()
+        )
         if math.prod(len(labels) for _, labels in made) > MOST_CELLS:
             raise ArgumentError(f"CrossTable: more than {MOST_CELLS:,} cells; leave out a variable.")
         self._set(epsilon, rho, categories=made)
@@ -88,7 +90,7 @@ class CrossTable(Statistic):
         """One-hot cells."""
         cell = np.zeros(len(frame), dtype=np.int64)
         for name, labels in self.categories:
-            codes = pd.Index(labels).get_indexer(np.asarray(frame[name], dtype=object))
+            codes = codes_of(labels, read_column(frame[name], name)[0])
             refuse_rows(name, frame.index, codes < 0, "is none of the public labels", f"They are {labels}.")
             cell = cell * len(labels) + codes
         return np.eye(len(self.labels), dtype=np.int64)[cell]

@@ -24,7 +24,7 @@ from pcm.errors import ArgumentError, DataError, SupportError, listed
 from pcm.private.checks import refuse_rows
 from pcm.private.mechanism import Mechanism
 
-__all__ = ["Finite", "check_labels", "pure_event"]
+__all__ = ["Finite", "check_labels", "codes_of", "pure_event"]
 
 
 class Finite(Mechanism):
@@ -72,14 +72,14 @@ class Finite(Mechanism):
     def read(self, array: np.ndarray, index: pd.Index, name: str) -> np.ndarray:
         """Codes of the input labels."""
         refuse_rows(name, index, pd.isna(array), "has empty cells", "Drop or fill them before the release.")
-        codes = _codes(self.inputs, array)
+        codes = codes_of(self.inputs, array)
         advice = f"The categories are public: {listed(self.inputs)}. Correct the rows, or name all categories."
         refuse_rows(name, index, codes < 0, "holds what is none of the mechanism's categories", advice)
         return codes
 
     def encode(self, values: Any) -> np.ndarray:
         """Codes of the output labels."""
-        codes = _codes(self.outputs, np.asarray(values, dtype=object))
+        codes = codes_of(self.outputs, np.asarray(values, dtype=object))
         if (codes < 0).any():
             raise DataError(f"answers of {self!r} are {listed(self.outputs)}; some of these are none of them.")
         return codes
@@ -124,7 +124,8 @@ def pure_event(epsilon: float, module: Any) -> Any:
     return module.RandomizedResponseDpEvent(2.0 * flipped, 2)
 
 
-def _codes(labels: tuple[Any, ...], array: np.ndarray) -> np.ndarray:
+def codes_of(labels: tuple[Any, ...], array: np.ndarray) -> np.ndarray:
+    """Codes of labels, -1 of what is none."""
     known = {label: code for code, label in enumerate(labels)}
     kinds, places = np.unique(array, return_inverse=True) if array.dtype.kind in "iufb" else (None, None)
     if kinds is not None:

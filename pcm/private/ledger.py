@@ -27,7 +27,8 @@ from typing import Any
 
 import pandas as pd
 
-from pcm.errors import ArgumentError, BudgetError, LedgerError
+from pcm.arguments import check_count
+from pcm.errors import ArgumentError, BudgetError, LedgerError, UnknownNameError
 from pcm.private.book import Book, Entry
 from pcm.private.checks import check_delta
 from pcm.private.composition import RELATIONS, Loss, total_epsilon, total_rho
@@ -164,7 +165,7 @@ class Ledger:
         >>> round(ledger.epsilon_at(1e-6), 2)
         5.22
         """
-        return total_epsilon(losses_of(self._book.entries()), delta, self.neighbouring)
+        return total_epsilon(losses_of(self._book.entries()), check_delta(delta), self.neighbouring)
 
     # -- spending ----------------------------------------------------------------------------------------------------
 
@@ -182,10 +183,17 @@ class Ledger:
                 "removed, which such a release shows openly. Keep a ledger of neighbouring='replace' for it.",
                 path=str(self._book.path),
             )
+        if not hasattr(mechanism, "event") or not hasattr(mechanism, "record"):
+            raise ArgumentError(f"debit('{name}', mechanism): {mechanism!r} is no mechanism of pcm.private.")
+        if rows is not None:
+            check_count(rows, "rows")
         return self._append(name, mechanism.event, "replace", mechanism.record(), rows, "debited")
 
     def settle(self, entry: int) -> None:
         """Note that the noise of a debit was drawn and handed out."""
+        booked = [each.id for each in self._book.entries()]
+        if entry not in booked:
+            raise UnknownNameError(entry, kind="entry", known=booked, where="the ledger")
         self._book.mark(entry, "released")
 
     def book(
@@ -360,8 +368,12 @@ def _check_found(found: dict[str, Any], path: Any) -> None:
         raise LedgerError(f"the ledger {path} is damaged: its terms are {found}. Restore a backup.", path=str(path))
 
 
+#: Of a float; whole numbers have no end.
+_LARGEST = 1.7e308
+
+
 def _positive(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, float | int) or not 0 < value < math.inf:
+    if isinstance(value, bool) or not isinstance(value, float | int) or not 0 < value <= _LARGEST:
         raise ArgumentError(f"{name}={value!r}: a positive, finite number is needed.")
     return float(value)
 

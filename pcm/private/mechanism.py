@@ -19,6 +19,7 @@ whatever anyone knows (local differential privacy, one row replaced by another):
 from __future__ import annotations
 
 from abc import abstractmethod
+from numbers import Real
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -26,8 +27,10 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from pcm.arguments import check_seed
 from pcm.couplings import Noised
-from pcm.errors import ArgumentError
+from pcm.couplings.parameters import concrete
+from pcm.errors import ArgumentError, SupportError
 from pcm.infer.seeding import seeded
 from pcm.private.checks import check_ledger, check_units
 from pcm.private.costed import Costed
@@ -86,6 +89,12 @@ class Mechanism(Costed):
         SupportError
             A true value that the mechanism cannot take.
         """
+        if not isinstance(value, Tensor | Real) or isinstance(value, bool):
+            raise ArgumentError(f"site(value): a tensor or a number is needed; found {value!r}.")
+        if (given := torch.as_tensor(value)).is_complex():
+            raise SupportError(f"{type(self).__name__} noises real numbers; the true value here is complex.")
+        if given.is_floating_point() and concrete(given) and bool(given.isnan().any()):
+            raise SupportError(f"{type(self).__name__}: the true value here is NaN.")
         return Noised(self.law(value), self, **self.bends(value))
 
     def bends(self, value: Tensor) -> dict[str, Any]:
@@ -161,6 +170,8 @@ class Mechanism(Costed):
         >>> private.RandomizedResponse(epsilon=9.0, categories=["no", "yes"]).simulate(["yes", "no"], seed=0).values
         array(['yes', 'no'], dtype=object)
         """
+        if seed is not None:
+            check_seed(seed)
         array, index, own = read_column(data, "simulate()")
         values = torch.from_numpy(np.asarray(self.read(array, index, str(own or "data")), dtype=np.float64))
         with seeded(seed):

@@ -24,7 +24,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from pcm.errors import ArgumentError
+from pcm.arguments import check_count
+from pcm.errors import ArgumentError, DataError
 from pcm.private.checks import check_plain, refuse_rows
 from pcm.private.statistic import Statistic
 
@@ -83,7 +84,7 @@ class Moments(Statistic):
             if not low < high:
                 raise ArgumentError(f"Moments: bounds ({low}, {high}) of '{name}': low must be below high.")
             made.append((str(name), (low, high)))
-        if order not in (1, 2) or not isinstance(clip, bool):
+        if type(order) is not int or order not in (1, 2) or not isinstance(clip, bool):
             raise ArgumentError(f"Moments(order={order!r}, clip={clip!r}): order is 1 or 2, clip True or False.")
         self._set(epsilon, rho, bounds=tuple(made), order=order, clip=clip)
 
@@ -119,6 +120,8 @@ class Moments(Statistic):
         columns = []
         for name, (low, high) in self.bounds:
             try:
+                if frame[name].dtype.kind == "c":
+                    raise TypeError("complex")
                 values = frame[name].to_numpy(dtype=np.float64, na_value=np.nan)
             except (TypeError, ValueError):
                 values = np.full(len(frame), np.nan)
@@ -153,7 +156,10 @@ class Moments(Statistic):
         """
         if self.order == 1:
             raise ArgumentError("Moments(order=1) has no second moments; divide its sums by the rows.")
+        check_count(rows, "rows")
         size, found = len(self.bounds), np.asarray(sums, dtype=np.float64) / rows
+        if found.shape != (len(self.labels),):
+            raise DataError(f"Moments: {len(self.labels)} sums are needed; found the shape {found.shape}.")
         middle = np.array([0.5 * (low + high) for _, (low, high) in self.bounds])
         half = np.array([0.5 * (high - low) for _, (low, high) in self.bounds])
         means = middle + half * found[:size]

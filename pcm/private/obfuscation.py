@@ -34,7 +34,7 @@ import networkx as nx
 import numpy as np
 import pandas as pd
 
-from pcm.arguments import check_count
+from pcm.arguments import check_count, check_positive, check_seed
 from pcm.errors import ArgumentError, ClaimError, listed
 from pcm.private.curve import DROP, MEASURES, NONE, TARGETED, UNIFORM, Worlds, best_split, read_worlds
 from pcm.private.promises import RAW, read_graph, read_names
@@ -97,7 +97,7 @@ class Obfuscation:
 
     def at(self, epsilon: float | None = None) -> pd.DataFrame:
         """The four strategies at one ε of the curve, indexed by strategy."""
-        epsilon = self.epsilon if epsilon is None else epsilon
+        epsilon = self.epsilon if epsilon is None else check_positive(epsilon, "epsilon")
         rows = self._curve[np.isclose(self._curve["epsilon"], epsilon)]
         if rows.empty:
             raise ArgumentError(f"ε = {epsilon} is not on the curve; it has {listed(self._curve['epsilon'].unique())}.")
@@ -200,6 +200,12 @@ def targeted(
         Names that are no variables, ε that are not positive and finite, a utility that is private.
     """
     check_count(draws, "draws")
+    if seed is not None:
+        check_seed(seed)
+    if isinstance(epsilons, str) or not isinstance(epsilons, Sequence | np.ndarray):
+        raise ArgumentError(f"epsilons={epsilons!r}: a list of ε is needed.")
+    if mechanism is not None and not callable(mechanism):
+        raise ArgumentError(f"mechanism={mechanism!r}: a function (name, epsilon, values) → mechanism is needed.")
     program = read_graph(scm)
     secrets, known = read_names(private, program, "private"), read_names(adversary, program, "adversary", empty=True)
     names, (goal,) = read_names(candidates, program, "candidates"), read_names(utility, program, "utility")

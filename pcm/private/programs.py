@@ -89,6 +89,8 @@ def released(program: Callable[..., Any], mechanisms: Mapping[str, Mechanism]) -
     >>> pcm.SCM(private.released(survey, {"smoker": rr})).variables
     ('smoker', 'smoker_released', 'weight')
     """
+    if not callable(program) or not isinstance(mechanisms, Mapping):
+        raise ArgumentError(f"released(program, mechanisms): a program and a dict; found {program!r}, {mechanisms!r}.")
     for name, mechanism in mechanisms.items():
         if not isinstance(mechanism, Mechanism):
             raise ArgumentError(f"released(program, {{'{name}': …}}): {mechanism!r} is no mechanism of pcm.private.")
@@ -169,6 +171,12 @@ def _check_codes(model: Model, name: str, mechanism: Any) -> None:
     count = model.structure.sites[name].cardinality
     if inputs is None:
         return
+    if labels is None and tuple(inputs) != tuple(range(len(inputs))):
+        raise EvidenceError(
+            f"'{name}' has no labels, and its release came through a mechanism with the inputs {tuple(inputs)}. Say "
+            f"which code is which: pcm.SCM(program, categories={{'{name}': {list(inputs)}}}).",
+            column=name,
+        )
     if (labels is not None and tuple(inputs) != tuple(labels)) or (count is not None and count != len(inputs)):
         found = f"the categories {tuple(labels)}" if labels is not None else f"{count} values"
         raise EvidenceError(

@@ -36,7 +36,7 @@ import networkx as nx
 import numpy as np
 import pandas as pd
 
-from pcm.arguments import check_count
+from pcm.arguments import check_count, check_seed
 from pcm.errors import ArgumentError, ClaimError, QueryError, UnknownNameError, listed
 from pcm.graph import descendants
 from pcm.private.checks import check_delta
@@ -175,6 +175,8 @@ def claims(
       model-conditional: ε = 1.815, a = 0 against a = 1; interventional 0
     """
     check_count(draws, "draws")
+    if seed is not None:
+        check_seed(seed)
     program = read_graph(scm)
     check_delta(delta)
     secrets = read_names(private, program, "private")
@@ -375,9 +377,9 @@ def _noised_inside(model: Any, releases: Mapping[str, Any]) -> dict[str, tuple[A
 
 def _with_noise(graph: nx.DiGraph, program: nx.DiGraph, model: Any) -> nx.DiGraph:
     """The claimed graph with the program's noisy children, which a claim need not name."""
-    noisy = [name for name in program if name not in graph and model.structure.sites[name].mechanism is not None]
     if not isinstance(graph, nx.DiGraph):
         return graph  # refused where it is checked
+    noisy = [name for name in program if name not in graph and model.structure.sites[name].mechanism is not None]
     made = nx.DiGraph(graph)
     made.add_edges_from((parent, name) for name in noisy for parent in program.predecessors(name))
     return made

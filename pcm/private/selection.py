@@ -12,7 +12,9 @@ exponential mechanism, exponential noise permute-and-flip.
 
 from __future__ import annotations
 
+import inspect
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,7 +57,7 @@ class Selection(Finite):
         inputs = check_labels(categories, f"{asked}(categories=…)", public)
         outputs = inputs if candidates is None else check_labels(candidates, f"{asked}(candidates=…)", public)
         if callable(utility):
-            utility = [[utility(one, other) for other in outputs] for one in inputs]
+            utility = _scores(utility, inputs, outputs, asked)
         try:
             table = np.array(utility, dtype=np.float64)
         except (TypeError, ValueError):
@@ -120,3 +122,11 @@ class Selection(Finite):
     def _normalised(self, weights: np.ndarray) -> np.ndarray:
         total = np.array([math.fsum(row) for row in weights])
         return weights / total[:, None]
+
+
+def _scores(utility: Callable[[Any, Any], Any], inputs: Sequence[Any], outputs: Sequence[Any], asked: str) -> Any:
+    try:
+        inspect.signature(utility).bind(inputs[0], outputs[0])
+    except TypeError as error:
+        raise ArgumentError(f"{asked}(utility=…): a function of (in, out) is needed: {error}.") from None
+    return [[utility(one, other) for other in outputs] for one in inputs]

@@ -27,6 +27,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
+from pcm.arguments import check_seed
 from pcm.couplings import DiscreteGaussian, DiscreteLaplace
 from pcm.errors import ArgumentError, DataError, listed
 from pcm.infer.seeding import seeded
@@ -165,6 +166,8 @@ class Statistic(Costed):
 
     def simulate(self, data: pd.DataFrame, *, seed: int | None = None) -> np.ndarray:
         """The same noisy sums ``(sum,)`` from torch's generator: for studies of the method, and no release."""
+        if seed is not None:
+            check_seed(seed)
         self._check(data)
         sums = self.read(data).sum(0)
         with seeded(seed):
@@ -188,6 +191,12 @@ class Statistic(Costed):
             raise DataError(f"{asked}: the data lack {listed(lacking)}. Nothing was debited.", column=lacking[0])
         if not len(data):
             raise DataError(f"{asked}: there are no rows.")
+        twice = [name for name in self.variables if isinstance(data[name], pd.DataFrame)]
+        if twice:
+            raise DataError(
+                f"{asked}: the data have more than one column named {twice[0]!r}; keep one. Nothing was debited.",
+                column=twice[0],
+            )
 
 
 @final

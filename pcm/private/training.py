@@ -133,10 +133,13 @@ def dp_sgd(
     for asked, value in {"batch": batch, "epochs": epochs}.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise ArgumentError(f"dp_sgd({asked}={value!r}): a whole number of at least 1 is needed.")
+    if not isinstance(module, nn.Module) or not any(leaf.requires_grad for leaf in module.parameters()):
+        raise ArgumentError(f"dp_sgd: {module!r} is no torch module with weights to train. Nothing was debited.")
     opacus = _opacus()
     problems = import_module("opacus.validators").ModuleValidator.validate(module, strict=False)
     if problems:
         raise FitError(f"dp_sgd: {problems[0]} Replace the layer; nothing was debited.")
+    _rehearse(module, loss, inputs, targets)
     number = math.ceil(len(inputs) / min(batch, len(inputs)))
     sampling, steps = 1.0 / number, epochs * number
     event = event_of(noise_multiplier=float(noise_multiplier), sampling=sampling, steps=steps)
@@ -169,12 +172,28 @@ def dp_sgd(
 # -- private -------------------------------------------------------------------------------------------------------
 
 
+def _rehearse(module: nn.Module, loss: Any, inputs: Tensor, targets: Tensor) -> None:
+    """One pass over two rows of zeros, so that what does not fit together is found before it is paid for."""
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            two, answers = (torch.zeros(2, *each.shape[1:], dtype=each.dtype) for each in (inputs, targets))
+            shape = tuple(loss(module(two.to(inputs.device)), answers.to(targets.device)).shape)
+    except (AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
+        raise ArgumentError(
+            f"dp_sgd: no loss of the module for rows {tuple(inputs.shape[1:])} ({inputs.dtype}) and targets "
+            f"{tuple(targets.shape[1:])} ({targets.dtype}): {error}. Nothing was debited."
+        ) from error
+    if shape != (2,):
+        raise ArgumentError(
+            f"dp_sgd(loss=…): a loss a row is needed; of 2 rows it has the shape {shape} (torch's losses take "
+            "reduction='none'). Nothing was debited."
+        )
+
+
 def _step(wrapped: Any, optimiser: Any, loss: Any, inputs: Tensor, targets: Tensor) -> None:
     optimiser.zero_grad()
     if len(inputs):
         rows = loss(wrapped(inputs), targets)
-        if rows.shape != (len(inputs),):
-            raise ArgumentError(f"dp_sgd(loss=…): a loss a row is needed; found the shape {tuple(rows.shape)}.")
         rows.sum().backward()
     else:  # nobody was drawn: noise alone, as for any other batch
         for leaf in optimiser.params:

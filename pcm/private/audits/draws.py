@@ -17,6 +17,7 @@ import pandas as pd
 import torch
 from scipy.special import ndtri
 
+from pcm.arguments import check_count
 from pcm.errors import ArgumentError, DataError
 from pcm.private.checks import check_delta
 from pcm.private.kernels import composed, gaussian_mu
@@ -69,6 +70,7 @@ def read_source(
     if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < _FEWEST:
         raise ArgumentError(f"n={n!r}: a whole number of draws, at least {_FEWEST}, is needed.")
     delta = check_delta(0.0 if delta is None else delta)
+    check_count(n, "n", bytes_each=16)
     mechanism = source if hasattr(source, "release") else None
     if mechanism is None and not callable(source):
         raise ArgumentError(f"{source!r} is neither a mechanism nor a callable (value, n) → outputs.")
@@ -76,7 +78,12 @@ def read_source(
         if mechanism is None:
             raise ArgumentError("inputs=(x, other): which two inputs should the sampler be drawn at?")
         inputs = _farthest(mechanism)
-    if not isinstance(inputs, tuple | list) or len(inputs) != 2 or inputs[0] == inputs[1]:
+    if (
+        not isinstance(inputs, tuple | list)
+        or len(inputs) != 2
+        or inputs[0] == inputs[1]
+        or any(each != each for each in inputs)
+    ):
         raise ArgumentError(f"inputs={inputs!r}: two different inputs are needed.")
     mu = None
     if mechanism is not None:
@@ -97,6 +104,13 @@ def read_source(
         draw = lambda value, n: source(value, n, seed=seeds[int(value == inputs[1])])  # noqa: E731
     else:
         draw = source
+    if mechanism is None:
+        try:
+            inspect.signature(source).bind(inputs[0], int(n))
+        except TypeError as error:
+            raise ArgumentError(f"{source!r} is no callable (value, n) → outputs: {error}.") from None
+        except ValueError:  # a builtin that does not say
+            pass
     found = []
     for value in inputs:
         outputs = np.asarray(draw(value, int(n)))
@@ -173,3 +187,7 @@ def _promised_mu(mechanism: Any, inputs: Any) -> float | None:
     deviation = np.where(above < 0.5, ndtri(np.maximum(above, sure)), -ndtri(np.maximum(below - mass, sure)))
     gain = deviation[1] - deviation[0]
     return float(gain[(above[0] > 1e-200) & (below[1] - mass[1] > 1e-200)].max())
+
+
+def _apart(one: Any, other: Any) -> bool:
+    return one != other and one == one and other == other  # NaN is not even itself

@@ -18,9 +18,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from pcm.errors import ArgumentError
+from pcm.arguments import check_positive
 from pcm.private.audits.bounds import epsilon_bound, mu_bound
 from pcm.private.audits.draws import Source, read_source
 from pcm.private.audits.events import best_count, threshold_events
@@ -82,8 +80,8 @@ def audit_mechanism(
     check_confidence(confidence)
     read = read_source(source, inputs, n=n, claimed=claimed, delta=delta, seed=seed)
     gaussian = mu if mu is not None else read.mu
-    if gaussian is not None and not (np.isfinite(gaussian) and gaussian > 0):
-        raise ArgumentError(f"mu={gaussian!r}: the promised μ is a positive number.")
+    if gaussian is not None:
+        check_positive(gaussian, "mu")
     x, other = read.draws
     if gaussian is not None:
         count = best_count(x, other, threshold_events, mu_bound, confidence=confidence)

@@ -35,7 +35,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm, rankdata
 
-from pcm.errors import ArgumentError, DataError, listed
+from pcm.arguments import check_seed
+from pcm.errors import ArgumentError, DataError, PCMError, listed
 from pcm.private.audits.bounds import clopper_pearson
 from pcm.private.audits.result import check_confidence
 
@@ -104,7 +105,8 @@ def membership(
     Parameters
     ----------
     predictor, control : fitted estimators
-        With ``predict_proba`` (and ``classes_``) or ``predict``, and ``feature_names_in_`` (scikit-learn's attributes).
+        With ``predict_proba`` (and ``classes_``) or ``predict``, and ``feature_names_in_`` (scikit-learn's attributes);
+        or :class:`pcm.CausalRegressor` and :class:`pcm.CausalClassifier` with a causal model.
         The control must have as many inputs and be fitted on the same members.
     outcome : str
         Column that they predict.
@@ -129,7 +131,11 @@ def membership(
         Missing columns, fewer than 20 rows.
     """
     check_confidence(confidence)
-    inputs = {"predictor": _inputs(predictor, "predictor"), "control": _inputs(control, "control")}
+    check_seed(seed)
+    if not isinstance(members, pd.DataFrame) or outcome not in members:
+        raise DataError(f"members= is a DataFrame with the outcome {outcome!r}, the rows that both were fitted on.")
+    both = {"predictor": predictor, "control": control}
+    inputs = {role: _inputs(fitted, role, members, outcome) for role, fitted in both.items()}
     if len(inputs["predictor"]) != len(inputs["control"]):
         raise ArgumentError(
             f"the control reads {len(inputs['control'])} inputs and the predictor {len(inputs['predictor'])}: a "
@@ -137,11 +143,15 @@ def membership(
         )
     others: dict[str, Any] = {"in-distribution": nonmembers}
     if shifted is not None:
+        if not isinstance(shifted, Mapping | pd.DataFrame):
+            raise DataError(f"shifted= is a DataFrame, or a dict of them; found {type(shifted).__name__}.")
         others |= dict(shifted) if isinstance(shifted, Mapping) else {"shifted": shifted}
+    if loss is not None and not callable(loss):
+        raise ArgumentError(f"loss={loss!r}: a function (predictor, X, y) → loss of each row is needed.")
     score = loss or _loss
     rows = []
     for name, frame in others.items():
-        for who, fitted in (("predictor", predictor), ("control", control)):
+        for who, fitted in both.items():
             taken = [
                 _losses(score, fitted, inputs[who], outcome, data, at)
                 for data, at in ((members, "members"), (frame, name))
@@ -154,8 +164,10 @@ def membership(
 # -- private ---------------------------------------------------------------------------------------------------------
 
 
-def _inputs(fitted: Any, role: str) -> list[str]:
+def _inputs(fitted: Any, role: str, members: pd.DataFrame, outcome: str) -> list[str]:
     names = getattr(fitted, "feature_names_in_", None)
+    if names is None and getattr(fitted, "wiring_", None) is not None:
+        names = [name for name in members if name != outcome]  # a causal predictor finds its own among them
     if names is None or not (hasattr(fitted, "predict_proba") or hasattr(fitted, "predict")):
         raise ArgumentError(
             f"the {role} ({type(fitted).__name__}) needs predict or predict_proba, and feature_names_in_: fit it on a "
@@ -172,7 +184,14 @@ def _losses(score: Any, fitted: Any, inputs: list[str], outcome: str, data: Any,
         raise DataError(f"{name} lacks the columns {listed(absent)}.", column=absent[0])
     if len(data) < _FEWEST:
         raise DataError(f"{name} has {len(data)} rows; at least {_FEWEST} are needed.")
-    found = np.asarray(score(fitted, data[inputs], data[outcome]), float)
+    if data[outcome].isna().any():
+        raise DataError(f"{name}: the outcome '{outcome}' is missing in some rows; drop them.", column=outcome)
+    try:
+        found = np.asarray(score(fitted, data[inputs], data[outcome]), float)
+    except (TypeError, ValueError) as error:
+        if isinstance(error, PCMError):
+            raise
+        raise DataError(f"{name}: no losses could be computed: {error}") from error
     if found.shape != (len(data),) or np.isnan(found).any():
         raise DataError(f"{name}: the losses are not a number a row.")
     return found

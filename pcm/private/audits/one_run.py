@@ -18,6 +18,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from scipy.stats import binom
 
 from pcm.errors import ArgumentError
@@ -66,7 +67,12 @@ def audit_one_run(
     >>> audit_one_run(np.where(keep, included, ~included), included, claimed=1.0)
     Audit(ε ≥ 0.9334 at 95 %, claimed 1: not refuted: 7,252 of 10,000 guesses right, 10,000 canaries, one run)
     """
-    scores, bits = np.asarray(scores, float), np.asarray(included)
+    if isinstance(scores, pd.Series) and isinstance(included, pd.Series) and not scores.index.equals(included.index):
+        raise ArgumentError("audit_one_run: scores and included have different indexes; align them by canary first.")
+    try:
+        scores, bits = np.asarray(scores, float), np.asarray(included)
+    except (TypeError, ValueError):
+        raise ArgumentError("audit_one_run: scores are numbers, one a canary.") from None
     if scores.ndim != 1 or scores.shape != bits.shape or not len(scores):
         raise ArgumentError(
             f"audit_one_run needs a score and a coin a canary; found shapes {scores.shape} and {bits.shape}."
@@ -76,6 +82,8 @@ def audit_one_run(
     if not np.isin(bits, (0, 1)).all():
         raise ArgumentError("audit_one_run: included= holds true or false (1 or 0) for each canary.")
     bits, canaries = bits.astype(bool), len(scores)
+    if bits.all() or not bits.any():
+        raise ArgumentError("audit_one_run: every coin fell the same way; fair ones choose which canaries to train on.")
     guesses = canaries if guesses is None else guesses
     if isinstance(guesses, bool) or not isinstance(guesses, int | np.integer) or not 2 <= guesses <= canaries:
         raise ArgumentError(f"guesses={guesses!r}: between 2 and the number of canaries, {canaries}.")

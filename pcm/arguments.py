@@ -77,7 +77,9 @@ def check_seed(value: Any, *, optional: bool = False) -> int:
     return int(value)
 
 
-def check_names(value: Any, name: str, known: Iterable[Any]) -> tuple[str, ...]:
+def check_names(
+    value: Any, name: str, known: Iterable[Any], *, kind: str = "variable", where: str = "the program"
+) -> tuple[str, ...]:
     """Names in a list, each one that is known.
 
     >>> check_names(["ag"], "hidden", ["age", "labs"])
@@ -90,7 +92,7 @@ def check_names(value: Any, name: str, known: Iterable[Any]) -> tuple[str, ...]:
     known = list(known)
     for each in value:
         if each not in known:
-            raise UnknownNameError(each, known=known)
+            raise UnknownNameError(each, kind=kind, known=known, where=where)
     return tuple(value)
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
-from numbers import Number
 from typing import Any
 
 __all__ = [
@@ -61,8 +60,8 @@ def suggestion(name: object, known: Iterable[object]) -> str:
 
 
 def _told(name: object) -> str:
-    """A name in quotes, a number bare."""
-    return f"'{name}'" if isinstance(name, str) or not isinstance(name, Number) else str(name)
+    """A name in quotes; what is none as it is."""
+    return f"'{name}'" if isinstance(name, str) else str(name)
 
 
 class PCMError(Exception):

@@ -12,10 +12,11 @@ Each takes an :class:`pcm.SCM` and returns a result that says what it rests on.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from pcm.errors import ArgumentError
+from pcm.errors import ArgumentError, listed, suggestion
 from pcm.private.programs import admit
 from pcm.query import causation, effects, nested
 from pcm.query.bounds import Bounds
@@ -324,7 +325,7 @@ def bounds(scm_or_table: Any, query: Any, **options: Any) -> Bounds:
     (0.25, 0.53, True)
     """
     source = scm_or_table._model if isinstance(scm_or_table, SCM) else scm_or_table
-    return run_bounds(source, query, **options)
+    return run_bounds(source, query, **_known(run_bounds, options))
 
 
 def criticise(scm: SCM, data: Any, **options: Any) -> Criticism:
@@ -359,7 +360,7 @@ def criticise(scm: SCM, data: Any, **options: Any) -> Criticism:
     >>> pcm.criticise(scm, scm.sample(300, seed=0), seed=0).passed
     True
     """
-    return run_criticism(*admit(_model(scm), data), **options)
+    return run_criticism(*admit(_model(scm), data), **_known(run_criticism, options))
 
 
 def overlap(scm: SCM, treatment: str, data: Any, **options: Any) -> Overlap:
@@ -391,7 +392,7 @@ def overlap(scm: SCM, treatment: str, data: Any, **options: Any) -> Overlap:
     1
     """
     model, data = admit(_model(scm), data)
-    return run_overlap(model, treatment, data, **options)
+    return run_overlap(model, treatment, data, **_known(run_overlap, options))
 
 
 def sensitivity(scm: SCM, treatment: str, outcome: str, **options: Any) -> Sensitivity:
@@ -426,7 +427,7 @@ def sensitivity(scm: SCM, treatment: str, outcome: str, **options: Any) -> Sensi
     True
     """
     model, options = _admitted(scm, options)
-    return run_sensitivity(model, treatment, outcome, **options)
+    return run_sensitivity(model, treatment, outcome, **_known(run_sensitivity, options))
 
 
 def _admitted(scm: Any, options: dict[str, Any]) -> tuple[Model, dict[str, Any]]:
@@ -436,6 +437,17 @@ def _admitted(scm: Any, options: dict[str, Any]) -> tuple[Model, dict[str, Any]]
         model, data = admit(model, options["data"])
         options = {**options, "data": data}
     return model, options
+
+
+def _known(question: Callable[..., Any], options: dict[str, Any]) -> dict[str, Any]:
+    """The options, each one that the question has."""
+    known = [name for name, each in inspect.signature(question).parameters.items() if each.kind is each.KEYWORD_ONLY]
+    for name in options:
+        if name not in known:
+            raise ArgumentError(
+                f"'{name}' is no option of {question.__name__}; options: {listed(known)}.{suggestion(name, known)}"
+            )
+    return options
 
 
 def _model(scm: Any) -> Model:

@@ -65,7 +65,7 @@ def as_path(graph: nx.DiGraph, path: str | Sequence[Hashable]) -> tuple[Any, ...
     if isinstance(path, str):
         names: tuple[Any, ...] = tuple(part.strip() for part in path.replace("→", "->").split("->"))
     else:
-        names = tuple(path)
+        names = tuple(path) if isinstance(path, Iterable) else ()
     if len(names) < 2:
         raise ArgumentError(
             f"{path!r} is not a path: write two or more names joined by arrows, such as 'age -> labs'.", path=path

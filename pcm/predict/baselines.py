@@ -75,15 +75,19 @@ class AnchorRegression(RegressorMixin, BaseEstimator):
             raise ArgumentError(f"gamma={self.gamma!r}: a finite number that is not negative is needed.")
         rows = _with_outcome(X, y, self.outcome)
         known = list(rows)
-        anchors = list(check_names(self.anchors, "anchors", known))
+        anchors = list(check_names(self.anchors, "anchors", known, kind="column", where="the data"))
         rest = [name for name in rows if name not in (self.outcome, *anchors)]
-        chosen = list(rest if self.inputs is None else check_names(self.inputs, "inputs", known))
+        chosen = list(
+            rest if self.inputs is None else check_names(self.inputs, "inputs", known, kind="column", where="the data")
+        )
         if not chosen or self.outcome in (*chosen, *anchors):
             raise ArgumentError(
                 f"inputs={chosen!r}, anchors={anchors!r}: at least one input is needed, and '{self.outcome}' is what "
                 "is predicted."
             )
         x, target, anchors = (_numbers(rows, names) for names in (chosen, [self.outcome], anchors))
+        if len(x) <= len(chosen):
+            raise DataError(f"{len(x)} rows do not fix {len(chosen)} coefficients and a constant; give more.")
         self.inputs_ = chosen
         centre, middle = x.mean(0), target.mean(0)
         basis = np.linalg.qr(anchors - anchors.mean(0))[0]
@@ -140,6 +144,8 @@ class ParentsOnly(BaseEstimator):
         self.parents_ = [name for name in self.scm.graph.pred[self.outcome] if name not in self.hidden]
         finite = sites[self.outcome].cardinality is not None
         default = LogisticRegression(max_iter=1_000) if finite else LinearRegression()
+        if self.estimator is not None and not hasattr(self.estimator, "get_params"):
+            raise ArgumentError(f"estimator={self.estimator!r} is no estimator of scikit-learn's form.")
         rows = _with_outcome(X, y, self.outcome)
         there = [variable_of(name, sites) for name in rows]
         _need(rows.set_axis(there, axis=1), [self.outcome, *self.parents_])

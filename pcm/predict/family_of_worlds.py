@@ -36,7 +36,10 @@ class Grid:
     """
 
     def __init__(self, values: Mapping[str, Iterable[Any]] | None = None, **named: Iterable[Any]) -> None:
-        self.values = {name: list(each) for name, each in {**(values or {}), **named}.items()}
+        given = {**values, **named} if isinstance(values, Mapping) else named
+        fine = values is None or isinstance(values, Mapping)
+        fine &= all(isinstance(each, Iterable) and not isinstance(each, str) for each in given.values())
+        self.values = {name: list(each) for name, each in given.items()} if fine else {}
         if not self.values or not all(self.values.values()):
             raise ArgumentError("a grid is a list of values for one variable or more: Grid(x=[0, 1], e=[-1, 1]).")
 
@@ -62,7 +65,7 @@ class Shifts:
     """
 
     def __init__(self, variables: Sequence[str], gamma: float = inf) -> None:
-        if isinstance(variables, str) or not variables:
+        if isinstance(variables, str) or not isinstance(variables, Sequence) or not variables:
             raise ArgumentError(f"Shifts({variables!r}): a list of variables is needed.")
         if isinstance(gamma, bool) or not isinstance(gamma, int | float) or isnan(gamma) or gamma <= 0:
             raise ArgumentError(f"gamma={gamma!r}: a positive number of standard deviations (or inf) is needed.")

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from pcm.arguments import check_count, check_probability, check_seed
-from pcm.errors import ArgumentError, listed
+from pcm.errors import ArgumentError, DataError, listed
 from pcm.predict.baselines import AnchorRegression, ParentsOnly
 from pcm.predict.design import variable_of
 from pcm.predict.family_of_worlds import Shifts, read_family, shifted, worst_in_ball
@@ -116,6 +116,10 @@ def interventional_risk(
     check_seed(seed)
     if data is None or not scm.covariates:
         check_count(units, "units")
+    if data is not None and not isinstance(data, pd.DataFrame):
+        raise DataError(f"data= is a DataFrame; found {type(data).__name__}.")
+    if not isinstance(baselines, bool | Mapping):
+        raise ArgumentError(f"baselines={baselines!r}: True, or a dict of name to fitted predictor.")
     base: Model = scm._model
     name = outcome_name(model, outcome, base.structure.sites)
     made = read_family(family, base, name)

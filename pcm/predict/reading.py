@@ -34,6 +34,8 @@ class Reader:
 
     def __init__(self, model: Any, outcome: str, labels: Sequence[Any] | None, inputs: Sequence[str] | None) -> None:
         self.model, self.outcome, self.labels = model, outcome, None if labels is None else list(labels)
+        if inputs is not None and (isinstance(inputs, str) or not isinstance(inputs, Sequence)):
+            raise ArgumentError(f"inputs={inputs!r}: a list of the columns that the predictor reads is needed.")
         known = getattr(model, "feature_names_in_", None)
         self.inputs = list(inputs) if inputs is not None else None if known is None else list(known)
         self.name = type(model).__name__ if hasattr(model, "predict") else getattr(model, "__name__", "predictor")

@@ -31,9 +31,11 @@ from numpy.typing import NDArray
 from pcm.arguments import check_count, check_probability, check_seed
 from pcm.errors import ArgumentError, DataError, QueryError, UnknownNameError
 from pcm.graph import descendants
+from pcm.io.frames import read_evidence
 from pcm.predict.design import variable_of
 from pcm.predict.moved import frame_in, in_worlds
 from pcm.predict.reading import Reader, outcome_name
+from pcm.query.evidence import columns_of
 from pcm.query.model import Model
 
 __all__ = ["Twins", "twins"]
@@ -102,11 +104,16 @@ def twins(
         raise DataError(f"data= is a DataFrame with '{source}' in every row: twins differ from their row in it.")
     if not len(data):
         raise DataError("data= has no rows.")
+    if source == name:
+        raise ArgumentError(f"'{source}' is what is predicted; twins differ in another variable.")
+    read_evidence(data[[source]], columns_of(base, [source]))  # what is no value of it is refused
     if not sites[source].scalar or sites[source].inner:
         raise QueryError(f"'{source}' has several values a unit; twins differ in one number or label.")
     finite = sites[name].cardinality
     labels = None if finite is None else base.categories.get(name, tuple(range(finite)))
     reader = Reader(model, name, labels, inputs)
+    if levels is not None and (isinstance(levels, str) or not isinstance(levels, Sequence | np.ndarray)):
+        raise ArgumentError(f"levels={levels!r}: a list of values of '{source}' is needed.")
     chosen = list(levels) if levels is not None else _levels(base, data, source)
     rows: Any = data[[each for each in data if variable_of(each, sites) in sites]]
     worlds: dict[str, dict[str, Any]] = {str(place): {source: level} for place, level in enumerate(chosen)}
@@ -123,6 +130,8 @@ def twins(
     code: Any = base.categories.get(source)
     same = np.stack([(data[source] == (code[level] if _is_code(level, code) else level)) for level in chosen])
     found[np.broadcast_to(same[:, None], found.shape[:3])] = np.nan  # a row is no twin of itself
+    if same.all():
+        raise DataError(f"'{source}' has one value in these rows and in levels=: nobody differs from their row in it.")
     if labels is not None and len(labels) == 2:
         found = found[..., 1]
     return Twins(found, source, name, chosen, data.index, settled)

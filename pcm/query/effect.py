@@ -13,13 +13,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from numbers import Real
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from pcm.arguments import check_probability
-from pcm.errors import QueryError
+from pcm.errors import ArgumentError, QueryError
 from pcm.query.account import Account
 
 __all__ = ["Effect"]
@@ -113,6 +114,8 @@ class Effect:
         """Figure of the effect: the density of its draws, or a row a unit with its interval."""
         from pcm.figures import density, interval_rows
 
+        if reference is not None and (isinstance(reference, bool) or not isinstance(reference, Real)):
+            raise ArgumentError(f"reference={reference!r}: a number to compare with is needed.")
         if self.draws.ndim == 1 and len(self.draws) > 1:
             return density(self.draws, reference=reference, xlabel=self.label, prob=prob)
         if self.draws.ndim > 2:

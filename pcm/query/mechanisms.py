@@ -38,7 +38,7 @@ def mechanism_site(model: Model, name: str, role: str) -> None:
     UnknownNameError, QueryError
     """
     sites = model.structure.sites
-    if name not in sites:
+    if not isinstance(name, str) or name not in sites:
         raise UnknownNameError(name, known=list(sites))
     site = sites[name]
     if site.kind != "variable":

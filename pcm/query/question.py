@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from pcm.arguments import check_count
+from pcm.arguments import check_count, check_names
 from pcm.errors import ArgumentError, DataError, QueryError, UnknownNameError, listed, suggestion
 from pcm.query.missing import check_method_name
 from pcm.query.model import Model
@@ -118,9 +118,10 @@ class Question:
 
     def _check(self) -> None:
         sites, treatment, outcome = self.model.structure.sites, self.treatment, self.outcome
-        for name in (treatment, outcome, *self.latent):
-            if name not in sites:
+        for name in (treatment, outcome):
+            if not isinstance(name, str) or name not in sites:
                 raise UnknownNameError(name, known=list(sites))
+        check_names(self.latent, "latent", sites)
         check_method_name(self.method)
         if self.method != "auto" and not self.given:
             raise ArgumentError(

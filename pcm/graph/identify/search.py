@@ -141,8 +141,10 @@ def _read(
     full.add_nodes_from(dag)
     full.add_edges_from(dag.edges)
     hidden = set(roles["latent"])
+    if isinstance(confounded, str) or not isinstance(confounded, Iterable):
+        raise ArgumentError(f"confounded={confounded!r}: a list of pairs of variables is needed.")
     for pair in confounded:
-        pair = tuple(pair) if not isinstance(pair, str) else (pair,)
+        pair = tuple(pair) if isinstance(pair, Iterable) and not isinstance(pair, str) else (pair,)
         if len(pair) != 2 or pair[0] == pair[1]:
             raise ArgumentError(f"confounded= takes pairs of two variables; found {pair}.", pair=pair)
         for name in pair:

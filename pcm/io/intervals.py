@@ -65,6 +65,11 @@ class Interval:
         if all(end.ndim for end in ends) and len(ends[0]) != len(ends[1]):
             raise ArgumentError(f"pcm.Interval: {len(ends[0])} low ends, but {len(ends[1])} high ones.")
         self.low, self.high = (end if end.ndim else end.item() for end in ends)
+        plain = all(isinstance(end, numbers.Real) for end in (self.low, self.high))
+        if plain and self.low > self.high:
+            raise ArgumentError(f"pcm.Interval({self.low}, {self.high}) is empty: low is not above high.")
+        if self.low is None or self.high is None:
+            raise ArgumentError("pcm.Interval: None is no end; leave it out, or write -inf or inf, where it is open.")
 
     @property
     def units(self) -> int | None:
@@ -80,7 +85,10 @@ class Interval:
         [Interval(0, 1), Interval(2, 3)]
         """
         low, high = np.broadcast_arrays(np.atleast_1d(self.low), np.atleast_1d(self.high))
-        return [Interval(*ends) for ends in zip(low.tolist(), high.tolist(), strict=True)]
+        made = [object.__new__(Interval) for _ in range(len(low))]  # the ends were looked at as arrays
+        for cell, one, other in zip(made, low.tolist(), high.tolist(), strict=True):
+            cell.low, cell.high = one, other
+        return made
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Interval):
@@ -133,11 +141,11 @@ def take_intervals(column: Column, raw: Any, fail: Callable[..., DataError] | No
     >>> take_intervals(Column("k", discrete=True), pd.cut(pd.Series([1.5]), [1, 2, 3]), None).low
     array([2.])
     """
-    found = _found(raw)
+    fail = fail or (lambda name, what, *_: DataError(f"column '{name}' {what}", column=name))
+    found = _found(column, raw, fail)
     if found is None:
         return None
     cells, low, high, open_low, open_high, rest = found
-    fail = fail or (lambda name, what, *_: DataError(f"column '{name}' {what}", column=name))
     if column.event_shape:
         raise fail(column.name, "has several values a unit; an interval is one number's", cells)
     low, high = (_numbers(column, end, cells, fail) for end in (low, high))
@@ -158,7 +166,7 @@ def take_intervals(column: Column, raw: Any, fail: Callable[..., DataError] | No
     return Bounds(cells, np.where(cells, low, -np.inf), np.where(cells, high, np.inf), rest)
 
 
-def _found(raw: Any) -> tuple[Any, ...] | None:
+def _found(column: Column, raw: Any, fail: Callable[..., DataError]) -> tuple[Any, ...] | None:
     """Which cells are intervals, their ends, which ends are excluded, and the rest of the column."""
     if isinstance(raw, Interval):
         units = raw.units or 1
@@ -177,6 +185,10 @@ def _found(raw: Any) -> tuple[Any, ...] | None:
     cells = np.fromiter((isinstance(cell, (Interval, pd.Interval)) for cell in array), dtype=bool, count=len(array))
     if not cells.any():
         return None
+    whole = [at for at in np.flatnonzero(cells) if getattr(array[at], "units", None) is not None]
+    if whole:
+        found = "holds a whole column of intervals in each cell"
+        raise fail(column.name, found, whole, "In a frame write pcm.Interval(low, high).cells().")
     low, high = np.full(len(array), -np.inf, dtype=object), np.full(len(array), np.inf, dtype=object)
     shut = [(cell.open_left, cell.open_right) if isinstance(cell, pd.Interval) else (False, False) for cell in array]
     low[cells] = [cell.left if isinstance(cell, pd.Interval) else cell.low for cell in array[cells]]

@@ -40,6 +40,7 @@ from pcm.query.model import Model
 from pcm.query.named_worlds import FACTUAL
 from pcm.requirement import TargetPlan
 from pcm.requirement.copies import Copies
+from pcm.requirement.references import references
 
 __all__ = ["augment"]
 
@@ -145,11 +146,15 @@ def _target(
     model: Model, plan: TargetPlan, rows: pd.DataFrame, covariates: pd.DataFrame | None, seed: int
 ) -> np.ndarray:
     """Each row's target with its own noise, under one reference value of its own; labels where there are any."""
-    references = _REFERENCES if plan.referred else 1
-    run = Copies(model, rows, plan, states=1, copies=references, seed=seed, outcome_seen=True, marginal=covariates)
+    parameters = {name: value[None] for name, value in model.given.items()}
+    values = references(model, parameters, plan, 1, _REFERENCES, seed, covariates)
+    chosen = torch.from_numpy(np.random.default_rng(seed).permutation(np.arange(len(rows)) % _REFERENCES))
+    each = {name: value[chosen][None] for name, value in values.items()}  # (copy, row)
+    run = Copies(
+        model, rows, plan, states=1, copies=1, seed=seed, outcome_seen=True, marginal=covariates, reference=each
+    )
     own = run.all().own
     assert own is not None
-    chosen = np.random.default_rng(seed).permutation(np.arange(len(rows)) % own.shape[1])
-    value = torch.from_numpy(own[0, chosen, np.arange(len(rows))])
+    value = torch.from_numpy(own[0, 0])
     site = model.structure.sites[plan.outcome]
     return frame_of(model, {plan.outcome: value.to(site.dtype)}, rows.index)[plan.outcome].to_numpy()

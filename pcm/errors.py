@@ -88,8 +88,9 @@ class UnknownNameError(PCMError, KeyError):
         self, name: object, *, kind: str = "variable", known: Sequence[object] = (), where: str = "the program"
     ) -> None:
         plural = kind[:-1] + "ies" if kind.endswith("y") else kind + ("es" if kind.endswith("s") else "s")
+        article = "an" if kind[:1] in "aeiou" else "a"
         super().__init__(
-            f"{_told(name)} is not a {kind} of {where}; {plural}: {listed(known)}.{suggestion(name, known)}",
+            f"{_told(name)} is not {article} {kind} of {where}; {plural}: {listed(known)}.{suggestion(name, known)}",
             name=name,
             kind=kind,
             known=list(known),

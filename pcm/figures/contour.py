@@ -92,16 +92,25 @@ def contour(
 
 
 def _apart(axes: Any, points: Mapping[str, tuple[float, float]]) -> list[tuple[float, float]]:
-    """Where each name stands beside its place, in points: the nearest of a few spots that no other name covers."""
+    """Where each name stands beside its place, in points: the nearest of a few spots within the axes that no other
+    name covers."""
     spots = [(side * 5.0, step * 1.3 * _SMALL + 3.0) for step in (0, -1, 1, -2, 2, -3, 3, -4, 4) for side in (1, -1)]
     taken: list[tuple[float, float, float, float]] = []
     chosen: list[tuple[float, float]] = []
+    (left, low), (end, high) = axes.get_window_extent().get_points() * 72.0 / axes.figure.dpi
     for name, place in points.items():
         x, y = axes.transData.transform(place) * 72.0 / axes.figure.dpi
         width = 0.6 * _SMALL * len(name)
         starts = [x + right - (0.0 if right > 0 else width) for right, _ in spots]
         boxes = [(start, y + up, start + width, y + up + _SMALL) for start, (_, up) in zip(starts, spots, strict=True)]
-        free = [all(a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1] for b in taken) for a in boxes]
+        free = [
+            all(a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1] for b in taken)
+            and left <= a[0]
+            and a[2] <= end
+            and low <= a[1]
+            and a[3] <= high
+            for a in boxes
+        ]
         best = free.index(True) if True in free else 0
         taken.append(boxes[best])
         chosen.append(spots[best])

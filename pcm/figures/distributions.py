@@ -68,6 +68,10 @@ def density(
             _draw_interval(axes, _finite(values, xlabel), PALETTE[0], prob, described=True)
         else:
             axes.legend(loc="upper right")
+        every = np.concatenate([_finite(values, name) for name, values in series.items()])
+        if np.ptp(every) == 0:  # one value: a spike, whatever the width that a kernel gave it
+            half = max(abs(float(every[0])), 1.0)
+            axes.set_xlim(every[0] - half, every[0] + half)
         if reference is not None:
             _draw_references(axes, reference if isinstance(reference, Mapping) else {"": reference})
         label_axes(axes, xlabel, title)
@@ -254,13 +258,18 @@ def _plain(level: Any) -> Any:
     return int(level) if isinstance(level, float) and level.is_integer() else level
 
 
-def _world_colors(names: list[str], factual: str, palette: Sequence[str]) -> list[str]:
-    others = iter(_cycle(palette, len(names)))
+def _world_colors(names: list[str], factual: str, palette: Sequence[str]) -> list[Any]:
+    others = iter(_cycle(palette, sum(name != "factual" for name in names)))
     return [factual if name == "factual" else next(others) for name in names]
 
 
-def _cycle(colors: Sequence[str], count: int) -> list[str]:
-    return [colors[i % len(colors)] for i in range(count)]
+def _cycle(colors: Sequence[str], count: int) -> list[Any]:
+    """So many different colours: those of the palette, or a scale of as many where it has too few."""
+    if count <= len(colors):
+        return list(colors[:count])
+    from matplotlib import colormaps
+
+    return list(colormaps["viridis"](np.linspace(0.0, 0.92, count)))
 
 
 def _draw_density(axes: Axes, values: np.ndarray, color: str, label: str = "") -> None:

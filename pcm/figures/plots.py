@@ -41,6 +41,7 @@ def interval_rows(
     reference: float | None = None,
     xlabel: str = "",
     title: str = "",
+    log: bool = False,
 ) -> Chart:
     """A forest plot: a row per estimate, its interval, and both in figures.
 
@@ -52,6 +53,8 @@ def interval_rows(
         Numbers ``[row]``; NaN where there is none.
     reference
         Marked by a dashed line, such as no effect.
+    log
+        Whether the axis is logarithmic: for positive numbers that differ by orders of magnitude.
 
     Raises
     ------
@@ -66,6 +69,8 @@ def interval_rows(
         figure = Chart(figsize=(_WIDTH, 0.75 + _ROW * max(len(labels), 1) + (0.25 if title else 0.0)))
         axes = figure.add_subplot()
         rows_axes(axes, labels)
+        if log:
+            axes.set_xscale("log")
         if reference is not None:
             axes.axvline(reference, color=QUIET, linewidth=1.0, linestyle=(0, (4, 3)), zorder=1)
         rows = np.arange(len(labels))

@@ -65,11 +65,6 @@ class Interval:
         if all(end.ndim for end in ends) and len(ends[0]) != len(ends[1]):
             raise ArgumentError(f"pcm.Interval: {len(ends[0])} low ends, but {len(ends[1])} high ones.")
         self.low, self.high = (end if end.ndim else end.item() for end in ends)
-        plain = all(isinstance(end, numbers.Real) for end in (self.low, self.high))
-        if plain and self.low > self.high:
-            raise ArgumentError(f"pcm.Interval({self.low}, {self.high}) is empty: low is not above high.")
-        if self.low is None or self.high is None:
-            raise ArgumentError("pcm.Interval: None is no end; leave it out, or write -inf or inf, where it is open.")
 
     @property
     def units(self) -> int | None:

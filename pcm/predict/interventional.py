@@ -41,6 +41,8 @@ __all__ = ["InterventionalRisk", "interventional_risk"]
 
 Array = NDArray[np.float64]
 _LOSSES = ("squared", "log")
+#: Interventions that a plot has room for, and the ratio of risks beyond which its axis is logarithmic.
+_SHOWN, _ORDERS = 20, 100.0
 #: Shifts, in standard deviations, by which an unbounded family is judged.
 _FAR = (10.0, 1_000.0)
 
@@ -220,13 +222,23 @@ class InterventionalRisk:
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis("predictor")
 
     def plot(self, probability: float = 0.9) -> Any:
-        """Risk under each intervention with its interval; the line is the risk without any."""
+        """Risk under each intervention (the worst 20 of more) with its interval; the line is the risk without any."""
         from pcm.figures.plots import interval_rows
 
         table = self.to_dataframe(probability).iloc[1:]
         words = "mean squared error" if self.loss == "squared" else "log loss, nats"
+        if len(table) > _SHOWN:
+            words = f"{words}, the {_SHOWN} worst of {len(table)}"
+            table = table.loc[table["risk"].nlargest(_SHOWN).index]
+        smallest = min(table["low"].min(), self.observational)
         return interval_rows(
-            list(table.index), table["risk"], table["low"], table["high"], reference=self.observational, xlabel=words
+            list(table.index),
+            table["risk"],
+            table["low"],
+            table["high"],
+            reference=self.observational,
+            xlabel=f"{words} (dashed: without intervention)",
+            log=bool(smallest > 0 and table["high"].max() > _ORDERS * smallest),
         )
 
     def _worst(self, place: int) -> tuple[str, float]:
@@ -305,7 +317,7 @@ def _over_shifts(trial: _Trial, family: Shifts, model: Model, before: Array) -> 
 
     def risks(place: Array) -> Array:
         amounts = dict(zip(names, place * sd, strict=True))
-        name = ", ".join(f"{key} {amount:+.3g}" for key, amount in amounts.items())
+        name = ", ".join(f"{key} {amount:+.3g}" for key, amount in amounts.items() if amount) or "no shift"
         if name not in rows:
             rows[name] = trial.losses(shifted(model, amounts))
         return rows[name].mean((1, 2))

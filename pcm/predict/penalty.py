@@ -332,11 +332,14 @@ class AugmentedLagrangian:
 
 
 def _checked(inputs: Sequence[str], sites: Collection[str], outcome: str) -> tuple[str, ...]:
-    if isinstance(inputs, str) or not isinstance(inputs, Sequence) or not inputs or len(set(inputs)) < len(inputs):
-        raise ArgumentError(f"inputs={inputs!r}: a list of the variables that the model reads, once, in its order.")
-    if outcome in check_names(inputs, "inputs", sites):
+    if isinstance(inputs, str) or not isinstance(inputs, Sequence) or not inputs:
+        raise ArgumentError(f"inputs={inputs!r}: a list of the variables that the model reads, in its order.")
+    names = check_names(inputs, "inputs", sites)
+    if len(set(names)) < len(names):
+        raise ArgumentError(f"inputs={inputs!r}: a model reads a variable once.")
+    if outcome in names:
         raise ArgumentError(f"'{outcome}' is the outcome; a model does not read what it predicts.")
-    return tuple(inputs)
+    return names
 
 
 def _rows(bad: Tensor) -> int:

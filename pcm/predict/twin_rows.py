@@ -41,6 +41,8 @@ from pcm.query.model import Model
 __all__ = ["Twins", "twins"]
 
 Array = NDArray[np.float64]
+#: Differences below it are those of floating-point numbers.
+_ROUNDING = 1e-9
 _QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)
 
 
@@ -192,6 +194,7 @@ class Twins:
         from pcm.figures.plots import density
 
         flat = self.differences[~np.isnan(self.differences)]
+        flat = np.where(np.abs(flat) < _ROUNDING, 0.0, flat)
         return density(flat, reference={"none": 0.0}, xlabel=f"twin's prediction of {self.outcome} less the row's own")
 
     def __repr__(self) -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Collection, Iterable
 from numbers import Integral, Real
 from typing import Any
@@ -47,8 +48,8 @@ def check_positive(value: Any, name: str) -> float:
     >>> check_positive(0.5, "rho")
     0.5
     """
-    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < value < math.inf:
-        raise ArgumentError(f"{name}={value!r}: a positive number is needed.")
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < value <= sys.float_info.max:
+        raise ArgumentError(f"{name}={value!r}: a positive, finite number is needed.")
     return float(value)
 
 

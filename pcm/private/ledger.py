@@ -27,7 +27,7 @@ from typing import Any
 
 import pandas as pd
 
-from pcm.arguments import check_count
+from pcm.arguments import check_count, check_positive
 from pcm.errors import ArgumentError, BudgetError, LedgerError, UnknownNameError
 from pcm.private.book import Book, Entry
 from pcm.private.checks import check_delta
@@ -244,9 +244,9 @@ class Ledger:
                 f"book('{name}', …): give an event, or epsilon= (and delta=), or rho=: one of the three."
             )
         if epsilon is not None:
-            event = Promise(_positive("epsilon", epsilon), check_delta(delta))
+            event = Promise(check_positive(epsilon, "epsilon"), check_delta(delta))
         elif rho is not None:
-            event = accounting().ZCDpEvent(_positive("rho", rho))
+            event = accounting().ZCDpEvent(check_positive(rho, "rho"))
         return self._append(name, event, relation, {"mechanism": "booked"}, None, "booked")
 
     def book_raw(self, name: str) -> int:
@@ -348,9 +348,9 @@ def _terms(epsilon: Any, delta: Any, rho: Any, unit: Any, neighbouring: Any) -> 
     if neighbouring is not None and neighbouring not in RELATIONS:
         raise ArgumentError(f"Ledger(neighbouring={neighbouring!r}): one of {RELATIONS} is needed.")
     return {
-        "epsilon": None if epsilon is None else _positive("epsilon", epsilon),
+        "epsilon": None if epsilon is None else check_positive(epsilon, "epsilon"),
         "delta": None if delta is None else check_delta(delta),
-        "rho": None if rho is None else _positive("rho", rho),
+        "rho": None if rho is None else check_positive(rho, "rho"),
         "unit": unit,
         "neighbouring": neighbouring,
     }
@@ -366,16 +366,6 @@ def _check_found(found: dict[str, Any], path: Any) -> None:
         sound = False
     if not sound:
         raise LedgerError(f"the ledger {path} is damaged: its terms are {found}. Restore a backup.", path=str(path))
-
-
-#: Of a float; whole numbers have no end.
-_LARGEST = 1.7e308
-
-
-def _positive(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, float | int) or not 0 < value <= _LARGEST:
-        raise ArgumentError(f"{name}={value!r}: a positive, finite number is needed.")
-    return float(value)
 
 
 def _name(name: Any) -> str:

@@ -114,7 +114,7 @@ def test_probabilities(call, value, model):
 
 @pytest.mark.parametrize("value", NO_POSITIVES)
 def test_positive_numbers(value, penalty):
-    with pytest.raises(ArgumentError, match=r"^rho=.*positive number"):
+    with pytest.raises(ArgumentError, match=r"^rho=.*positive, finite number"):
         penalty.lagrangian(value)
 
 

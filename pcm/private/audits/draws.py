@@ -106,7 +106,7 @@ def read_source(
         draw = source
     if mechanism is None:
         try:
-            inspect.signature(source).bind(inputs[0], int(n))
+            inspect.signature(source).bind(inputs[0], int(n), **({} if seed is None else {"seed": seed}))
         except TypeError as error:
             raise ArgumentError(f"{source!r} is no callable (value, n) → outputs: {error}.") from None
         except ValueError:  # a builtin that does not say

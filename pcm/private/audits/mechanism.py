@@ -71,6 +71,7 @@ def audit_mechanism(
 
     Examples
     --------
+    >>> import numpy as np
     >>> def response(value, n, seed):  # randomised response, ε = 2
     ...     keep = np.random.default_rng(seed).random(n) < np.exp(2) / (1 + np.exp(2))
     ...     return np.where(keep, value, 1 - value)

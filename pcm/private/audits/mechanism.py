@@ -3,6 +3,7 @@
 The event that best tells the inputs apart is chosen on one half of the draws; on the other half its Clopper–Pearson
 limits bound ε from below (Gaussian noise: μ). A bound above the promise refutes it.
 
+>>> import numpy as np
 >>> def half_scale(value, n, seed):  # promises ε = 1 on [0, 1], but adds noise of scale 1/2
 ...     return value + np.random.default_rng(seed).laplace(0.0, 0.5, n)
 >>> audit_mechanism(half_scale, (0.0, 1.0), claimed=1.0, n=20_000, seed=0).flagged

@@ -326,6 +326,8 @@ def _run_file(path: Path) -> Any:
 
 
 def _existing_folder(out: Path) -> None:
+    if out.is_dir():
+        raise ArgumentError(f"--out {str(out)!r} is a folder; name a file in it.")
     if not out.parent.is_dir():
         raise ArgumentError(f"the folder of --out {str(out)!r} does not exist; make it first.")
 

@@ -197,6 +197,7 @@ QUERY = ("query", "clinic.py:clinic", "--data", "patients.csv")
         (("graph", "absent.py"), "there is no file 'absent.py'"),
         (("graph", "clinic.py:clinc"), "Did you mean 'clinic'?"),
         (("demo", "--out", "nowhere/report.html"), "folder"),
+        (("demo", "--out", "/"), "is a folder"),
     ],
 )
 def test_refusals(file, capsys, arguments, said):

@@ -15,8 +15,9 @@ import math
 import os
 import sys
 from collections.abc import Collection, Iterable
-from numbers import Integral, Real
 from typing import Any
+
+import numpy as np
 
 from pcm.errors import ArgumentError, UnknownNameError
 
@@ -31,7 +32,7 @@ def check_count(value: Any, name: str, *, bytes_each: int = 8) -> int:
         ...
     pcm.errors.ArgumentError: units=1000000000000000 would hold ... GB at once, and this machine has ...
     """
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
         raise ArgumentError(f"{name}={value!r}: a positive whole number is needed.")
     count, memory = int(value), _memory()
     if count * bytes_each > memory:
@@ -48,7 +49,11 @@ def check_positive(value: Any, name: str) -> float:
     >>> check_positive(0.5, "rho")
     0.5
     """
-    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < value <= sys.float_info.max:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float | np.integer | np.floating)
+        or not 0 < value <= sys.float_info.max
+    ):
         raise ArgumentError(f"{name}={value!r}: a positive, finite number is needed.")
     return float(value)
 
@@ -59,7 +64,7 @@ def check_probability(value: Any, what: str = "an interval's probability") -> fl
     >>> check_probability(0.9)
     0.9
     """
-    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < value < 1:
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating) or not 0 < value < 1:
         raise ArgumentError(f"{what} is a number between 0 and 1; found {value!r}.")
     return float(value)
 
@@ -72,7 +77,7 @@ def check_seed(value: Any, *, optional: bool = False) -> int:
     """
     if value is None and optional:
         return 0
-    if isinstance(value, bool) or not isinstance(value, Integral) or not 0 <= value < 2**63:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 0 <= value < 2**63:
         none = " (or None)" if optional else ""
         raise ArgumentError(f"seed={value!r}: a whole number from 0 to 2**63 - 1{none} is needed.")
     return int(value)

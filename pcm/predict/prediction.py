@@ -113,7 +113,9 @@ class Prediction:
     def quantile(self, level: float | Sequence[float]) -> Array:
         """Quantiles of the outcome, ``[row]`` or ``[row, level]``."""
         one = not isinstance(level, Sequence | np.ndarray) or isinstance(level, str)
-        levels = [check_probability(each, "a quantile's level") for each in ([level] if one else level)]
+        levels = [
+            check_probability(each, "a quantile's level") for each in np.atleast_1d(np.asarray(level, dtype=object))
+        ]
         found = np.quantile(self._drawn, levels, axis=0).T
         return found[:, 0] if one else found
 

@@ -184,7 +184,7 @@ def _losses(score: Any, fitted: Any, inputs: list[str], outcome: str, data: Any,
         raise DataError(f"{name} lacks the columns {listed(absent)}.", column=absent[0])
     if len(data) < _FEWEST:
         raise DataError(f"{name} has {len(data)} rows; at least {_FEWEST} are needed.")
-    if data[outcome].isna().any():
+    if bool(np.asarray(data[outcome].isna()).any()):
         raise DataError(f"{name}: the outcome '{outcome}' is missing in some rows; drop them.", column=outcome)
     try:
         found = np.asarray(score(fitted, data[inputs], data[outcome]), float)

@@ -204,16 +204,19 @@ def check_evidence(
         if not value.is_floating_point():  # the program may index by it
             _check_codes(name, value, sites[name], model.categories.get(name), index)
     past = factual(model.program, given, parameters, len(index), every, plan)
-    for name, fn in list(past.fns.items()):
-        if name not in plan.sets and (needed is None or not unremarkable(fn)):
-            try:
-                check_distribution(fn, name, finite=needed is None)
-                check_value(fn, past.values[name], name, finite=False)  # frames hold finite numbers
-            except SupportError as error:
-                raise _placed_error(error, name, index) from None
-            if possible:
-                _check_possible(fn, name, past.values[name], sites[name], index)
-        if needed is not None and name not in needed:
+    looked = {
+        name: fn for name, fn in past.fns.items() if name not in plan.sets and (needed is None or not unremarkable(fn))
+    }
+    for name, fn in looked.items():
+        try:
+            check_distribution(fn, name, finite=needed is None)
+            check_value(fn, past.values[name], name, finite=False)  # frames hold finite numbers
+        except SupportError as error:
+            raise _placed_error(error, name, index) from None
+    for name, fn in looked.items() if possible else ():  # what is outside its support is the better culprit
+        _check_possible(fn, name, past.values[name], sites[name], index)
+    if needed is not None:
+        for name in past.fns.keys() - needed:
             del past.fns[name]
     for name, value in values.items():
         if sites[name].kind == "deterministic" and not (name in model.structure.parametric and model.free):

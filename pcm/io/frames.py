@@ -49,6 +49,8 @@ class Evidence:
     holes : dict of str to Tensor
         ``bool [unit]``, true where the cell is empty (or any element of it) or an interval; only for columns with
         holes.
+    elements : dict of str to Tensor
+        ``bool [unit, event…]``, true where an element is empty; only for columns where some unit has others.
     bounds : dict of str to (Tensor, Tensor)
         Lowest and highest value of every unit ``[unit]``, infinite but for cells that are intervals; only for columns
         with intervals.
@@ -59,6 +61,7 @@ class Evidence:
     missing: tuple[str, ...] = ()
     holes: dict[str, Tensor] = field(default_factory=dict)
     bounds: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    elements: dict[str, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.index)
@@ -117,6 +120,7 @@ def read_evidence(
     values: dict[str, Tensor] = {}
     holes: dict[str, Tensor] = {}
     bounds: dict[str, tuple[Tensor, Tensor]] = {}
+    elements: dict[str, Tensor] = {}
     missing = []
     for column in columns:
         cells, between = _gather(column, source)
@@ -128,12 +132,14 @@ def read_evidence(
             if (open_ := between.cells & (between.low < between.high)).any():
                 low, high = np.where(open_, between.low, -np.inf), np.where(open_, between.high, np.inf)
                 bounds[column.name] = torch.from_numpy(low), torch.from_numpy(high)
-        values[column.name], hole = _tensor(column, cells, source, share)
-        if hole is not None:
-            holes[column.name] = hole
+        values[column.name], empty = _tensor(column, cells, source, share)
+        if empty is not None:
+            holes[column.name] = hole = empty.reshape(len(empty), -1).any(1)
+            if bool((hole & ~empty.reshape(len(empty), -1).all(1)).any()):
+                elements[column.name] = empty
     if missing:
         refuse_strangers(columns, missing, source, ignore_extra=ignore_extra)
-    return Evidence(values, source.index, tuple(missing), holes, bounds)
+    return Evidence(values, source.index, tuple(missing), holes, bounds, elements)
 
 
 def write_frame(
@@ -219,7 +225,10 @@ def _stacked(column: Column, source: Source) -> np.ndarray | None:
     if len(found) < len(names):
         absent = [name for name in names if name not in source.names]
         raise source.fail(
-            column.name, f"lacks the elements {listed(absent)}", None, f"It needs all of {listed(names)}."
+            column.name,
+            f"lacks the elements {listed(absent)}",
+            None,
+            f"It needs all of {listed(names)}; leave the cells empty of one that was not recorded.",
         )
     parts = [_cells(replace(column, name=name, event_shape=()), source.get(name), source) for name in names]
     return np.stack(parts, axis=-1).reshape(len(source.index), *column.event_shape)
@@ -294,22 +303,22 @@ def _advice(column: Column, found: str) -> str:
 
 
 def _tensor(column: Column, cells: np.ndarray, source: Source, share: bool) -> tuple[Tensor, Tensor | None]:
-    hole = None
+    """The column, and which of its elements are empty; None where none is."""
+    empty = None
     if cells.dtype.kind == "f" and not _all_finite(cells):
-        empty = np.isnan(cells)
         if (infinite := np.isinf(cells)).any():
             rows = infinite.reshape(len(cells), -1).any(axis=1)
             raise source.fail(
                 column.name, "holds infinite numbers", rows, "Give finite numbers, or leave the cell empty."
             )
-        hole = empty.reshape(len(cells), -1).any(axis=1)
+        empty = np.isnan(cells)
     if cells.dtype.kind == "f" and not column.dtype.is_floating_point:
-        cells = cells if hole is None else np.where(np.isnan(cells), 0.0, cells)
+        cells = cells if empty is None else np.where(empty, 0.0, cells)
         if (broken := cells != np.rint(cells)).any():
             rows = broken.reshape(len(cells), -1).any(axis=1)
             raise source.fail(column.name, f"holds {cells[broken][0]} where whole numbers belong", rows)
     keep = source.keep if share else None
-    return _converted(cells, column.dtype, share, keep), None if hole is None else torch.from_numpy(hole)
+    return _converted(cells, column.dtype, share, keep), None if empty is None else torch.from_numpy(empty)
 
 
 def _all_finite(array: np.ndarray) -> bool:

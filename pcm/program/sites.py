@@ -90,6 +90,7 @@ def read_sites(
             cardinality=coupling.cardinality(bare) if coupling.discrete else None,
             support=_support(fn),
             dtype=value.dtype,
+            joint=len(bare.event_shape),
             noise=(*event[: len(event) - len(bare.event_shape)], *coupling.noise_event(bare)),
             one_hot="OneHot" in type(bare).__name__,
             ordered="Categorical" not in type(bare).__name__,

@@ -43,6 +43,8 @@ class Site:
         Of its values.
     noise : tuple of int
         Dims of its noise right of the unit dim.
+    joint : int
+        Trailing event dims that one distribution spans: their cells may depend on each other.
     mechanism : hashable or None
         The private mechanism whose answer it is.
     """
@@ -57,6 +59,7 @@ class Site:
     support: Any = None
     dtype: torch.dtype = torch.float64
     noise: tuple[int, ...] = ()
+    joint: int = 0
     one_hot: bool = False
     ordered: bool = True
     mechanism: Any = None

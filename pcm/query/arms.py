@@ -114,6 +114,7 @@ def _given(question: Question, arms: dict[str, Arm], columns: tuple[str, ...]) -
         seed=question.seed,
         missing=units.missing,
         solved=units.solved,
+        holes=units.holes,
         bounds=units.bounds,
         method=question.method,
         references={world: arm.reference for world, arm in arms.items() if arm.reference is not None},

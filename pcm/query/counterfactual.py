@@ -81,6 +81,7 @@ def counterfactual(
         limit=limit,
         bounds=units.bounds,
         solved=units.solved,
+        holes=units.holes,
         method=method,
     )
     return Counterfactual(run, units.seen - (model.structure.parametric - units.solved.keys()))

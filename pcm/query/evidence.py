@@ -30,6 +30,7 @@ from pcm.io.frames import read_evidence, write_frame
 from pcm.program import Site
 from pcm.query.intervals import check_intervals
 from pcm.query.model import Model
+from pcm.query.parts import check_parts
 from pcm.query.reports import read_reports
 from pcm.worlds import Constant, Factual, Function, PerUnit, Stochastic, WorldPlan, align, factual, set_value
 
@@ -70,6 +71,7 @@ class Units:
     """Evidence of units: values ``(*inner, unit, *event)``, names, which stochastic sites which units lack, and the
     intervals that some of these lie in, two tensors ``(unit,)``.
 
+    ``holes`` are the empty cells, shaped like the values, of stochastic sites that some unit has in part.
     ``solved`` names the deterministic columns that have holes or stand below something missing, and the units that
     have them; their values elsewhere are not to be read.
     """
@@ -79,6 +81,7 @@ class Units:
     missing: dict[str, Tensor]
     bounds: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
     solved: dict[str, Tensor] = field(default_factory=dict)
+    holes: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def seen(self) -> frozenset[str]:
@@ -93,7 +96,8 @@ def read_units(model: Model, data: Any, *, what: str = "evidence", partial: bool
     Raises
     ------
     EvidenceError
-        A missing covariate; a missing column or cell where ``partial`` is False.
+        A missing covariate; a missing column or cell where ``partial`` is False; some values of a unit missing where
+        they are tied to the others.
     """
     data = read_reports(model, data, what)
     found = read_evidence(data, columns_of(model), what=what, share=True)
@@ -108,6 +112,7 @@ def read_units(model: Model, data: Any, *, what: str = "evidence", partial: bool
             missing[name] = torch.ones(units, dtype=torch.bool)
             values[name] = torch.zeros(sites[name].shape(units), dtype=sites[name].dtype)
     solved: dict[str, Tensor] = {}
+    holes: dict[str, Tensor] = {}
     for name, hole in found.holes.items():
         if name in set_by or (sites[name].kind == "deterministic" and not partial):
             del values[name]  # computed by the program
@@ -116,8 +121,12 @@ def read_units(model: Model, data: Any, *, what: str = "evidence", partial: bool
                 solved[name] = ~hole
             else:
                 missing[name] = hole
-            spread = hole.reshape(units, *([1] * len(sites[name].event)))
-            values[name] = torch.where(spread, torch.zeros_like(values[name]), values[name])
+            empty = hole.reshape(units, *([1] * (values[name].dim() - 1)))
+            if name in found.elements and name in missing:
+                empty = holes[name] = _placed(found.elements[name], len(sites[name].inner))
+            else:
+                empty = _placed(empty, len(sites[name].inner))
+            values[name] = torch.where(empty, torch.zeros_like(values[name]), values[name])
     for target, action in set_by.items():
         if isinstance(target, str) and target not in values and isinstance(action, Constant | PerUnit):
             values[target] = set_value(action, sites[target], units, {})
@@ -137,11 +146,12 @@ def read_units(model: Model, data: Any, *, what: str = "evidence", partial: bool
             missing=lacking,
             rows=rows,
         )
+    check_parts(model, found, missing, set_by, what)
     computed = [name for name in values if sites[name].kind == "deterministic" and name not in {*set_by, *solved}]
     for name in computed if missing else ():
         if nx.ancestors(model.structure.graph, name) & missing.keys():
             solved[name] = torch.ones(units, dtype=torch.bool)
-    return Units(values, found.index, missing, found.bounds, solved)
+    return Units(values, found.index, missing, found.bounds, solved, holes)
 
 
 def _check_spelling(name: str, data: Any, sites: Mapping[str, Site], what: str) -> None:

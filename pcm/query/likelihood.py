@@ -202,7 +202,15 @@ def _integrated(
             trials += [{name: value[draw] for name, value in prior.items()} for draw in range(3)]
         try:
             marginal = Marginal(
-                model.program, plan, inputs, found.missing, len(index), trials, found.bounds, found.solved
+                model.program,
+                plan,
+                inputs,
+                found.missing,
+                len(index),
+                trials,
+                found.bounds,
+                found.solved,
+                found.holes,
             )
         except EvidenceError as error:
             raise named_rows(error, index) from None
@@ -306,6 +314,7 @@ def _noise_space(model: Model, found: Units, parameters: Mapping[str, Tensor]) -
             units,
             bounds=found.bounds,
             solved=found.solved,
+            holes=found.holes,
             parameters=parameters,
         )
     except EvidenceError as error:

@@ -55,6 +55,7 @@ def infer_missing(run: Runs, values: Mapping[str, Tensor], draws: int, method: s
             split=split,
             finite=finite,
             solved=run.solved,
+            holes=run.holes,
             parameters=first,
             links=links,
         )

@@ -68,6 +68,8 @@ class Runs:
         How what is missing is inferred; ``"auto"`` chooses for each unit.
     solved : dict of name to bool tensor ``(unit,)``, optional
         Deterministic columns that have holes or stand below something missing, and the units that have them.
+    holes : dict of name to bool tensor ``(*inner, unit, *event)``, optional
+        Empty cells of missing sites that some unit has in part.
     references : dict of world to interventions, optional
         The reference world of a nested one.
     outcome : tuple of names, optional
@@ -90,6 +92,7 @@ class Runs:
         bounds: Mapping[str, tuple[Tensor, Tensor]] | None = None,
         method: str = "auto",
         solved: Mapping[str, Tensor] | None = None,
+        holes: Mapping[str, Tensor] | None = None,
         references: Mapping[str, Mapping[Target, Any]] | None = None,
         outcome: tuple[str, ...] | None = None,
         limit: int | None = None,
@@ -128,6 +131,7 @@ class Runs:
         else:
             self._cache = Store(None if outcome is None else max(size, LEAST))
         self.missing, self.bounds, self.solved = dict(missing or {}), dict(bounds or {}), dict(solved or {})
+        self.holes = dict(holes or {})
         with self.program.sealed():
             self.latent = infer_missing(self, values, draws, method) if self.missing else None
             known = self.latent is None or (self.latent.space.closed and len(self.latent.chances) == 1)

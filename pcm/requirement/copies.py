@@ -139,6 +139,7 @@ class Copies(Runs):
             missing=units.missing,
             bounds=units.bounds,
             solved=units.solved,
+            holes=units.holes,
         )
 
     @property

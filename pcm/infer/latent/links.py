@@ -3,7 +3,8 @@
 In every unit that has the column and lacks something above it, one missing continuous site is its *carrier*: the map
 from the carrier to the column must be one to one whatever the rest is. That is tried, not assumed: the program is run
 with the carrier at quantiles of its law and everything else that is missing at random values. A noise that only this
-column reads is preferred, then an affine map.
+column reads is preferred, then an affine map. Columns that share their noises (``s = a + b``, ``d = a − b``) make a
+system, which must be one to one as a whole.
 
 >>> import pyro, pyro.distributions as dist, torch
 >>> from pcm.infer.latent.space import Space
@@ -23,39 +24,34 @@ pcm.errors.EvidenceError: column 'x' cannot be solved for what the program compu
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import networkx as nx
 import torch
 from torch import Tensor
-from torch.distributions import biject_to
 
-from pcm.couplings import unwrap
 from pcm.errors import EvidenceError, listed
-from pcm.program import Site, is_deterministic
+from pcm.infer.latent.trials import one_to_one, together
 
 if TYPE_CHECKING:
     from pcm.infer.latent.space import Space
 
 __all__ = ["Link", "Links", "find_links"]
 
-#: Units, and random values of the rest for each, at which a map is tried.
-TRIED, TIMES = 24, 3
-
-#: Quantiles of the carrier at which a map is tried.
-LEVELS = (1e-4, 1e-3, 0.01, 0.03, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.97, 0.99, 0.999, 1 - 1e-4)
+#: Of a site that some units have in part.
+PARTLY = "some of its values are recorded and others not: give all, or none"
 
 
 @dataclass(frozen=True)
 class Link:
-    """In the units of ``mask``, ``column`` is solved for ``carrier``."""
+    """In the units of ``mask``, ``column`` is solved for ``carrier``; links of one ``system`` jointly, 0 alone."""
 
     column: str
     carrier: str
     mask: Tensor
     affine: bool
+    system: int = 0
 
 
 @dataclass(frozen=True)
@@ -65,7 +61,7 @@ class Links:
     Attributes
     ----------
     levels : tuple of tuple of Link
-        Those of a level are solved together, after the levels before.
+        Those of a level are solved at once, after the levels before.
     matched : dict of column to bool tensor ``(unit,)``
         Units in which the column has no carrier: values of what is missing that do not give it are impossible.
     settled : dict of column to bool tensor ``(unit,)``
@@ -95,36 +91,99 @@ def find_links(space: Space, parameters: Mapping[str, Tensor]) -> Links:
     Raises
     ------
     EvidenceError
-        Where a column is one to one in nothing that is missing, or columns would have to be solved together.
+        Where a column is one to one in nothing that is missing, or columns that share their noises are not one to one
+        in them together.
     """
     above = _above(space)
-    taken = {name: torch.zeros(space.units, dtype=torch.bool) for name in space.missing}
-    links: list[Link] = []
+    nothing = torch.zeros(space.units, dtype=torch.bool)
+    usable = {name: ~space.cells.partly.get(name, nothing) for name in space.missing}
+    links: dict[tuple[str, str], Link] = {}
     matched: dict[str, Tensor] = {}
     settled: dict[str, Tensor] = {}
     for column, seen in space.solved.items():
         reach = above[column]
-        need = seen & torch.stack([torch.zeros_like(seen), *reach.values()]).any(0)
+        need = seen & torch.stack([nothing, *reach.values()]).any(0)
         if bool((seen & ~need).any()):
             settled[column] = seen & ~need
         rest = need.clone()
         reasons: dict[str, str] = {}
-        free = {name: mask & ~taken[name] for name, mask in reach.items()}
+        free = {name: mask & usable[name] & ~_taken(links, name, nothing) for name, mask in reach.items()}
         for carrier, affine, reason in _ranked(space, column, free, need, parameters):
             if reason:
                 reasons[carrier] = reason
                 continue
             mask = rest & free[carrier]
             if bool(mask.any()):
-                links.append(Link(column, carrier, mask, affine))
-                taken[carrier] |= mask
+                links[column, carrier] = Link(column, carrier, mask, affine)
                 rest = rest & ~mask
+        rest = _rematched(space, column, rest, above, links, parameters)
         for carrier, reason in reasons.items():
             _refuse(space, column, carrier, rest & free[carrier], reason)
+        for name, mask in reach.items():
+            _refuse(space, column, name, rest & mask & ~usable[name], f"depends on '{name}', of which {PARTLY}")
         if bool(rest.any()):
             matched[column] = rest
-    carried = {name: mask for name, mask in taken.items() if bool(mask.any())}
-    return Links(_levels(links, above), matched, settled, carried)
+    carried = {name: _taken(links, name, nothing) for name in space.missing}
+    carried = {name: mask for name, mask in carried.items() if bool(mask.any())}
+    return Links(_levels(space, list(links.values()), above, parameters), matched, settled, carried)
+
+
+def _taken(links: Mapping[tuple[str, str], Link], name: str, nothing: Tensor) -> Tensor:
+    """Units in which a site carries a column."""
+    return torch.stack([nothing, *(link.mask for (_, carrier), link in links.items() if carrier == name)]).any(0)
+
+
+def _rematched(
+    space: Space,
+    column: str,
+    rest: Tensor,
+    above: Mapping[str, Mapping[str, Tensor]],
+    links: dict[tuple[str, str], Link],
+    parameters: Mapping[str, Tensor],
+) -> Tensor:
+    """Give a column carriers that others hold, where those find another one; the units in which that cannot be.
+
+    An augmenting path of a bipartite matching, for all units alike that have the same links and the same open sites.
+    """
+    names = [name for name in space.missing if not space.sites[name].discrete]
+    if not bool(rest.any()) or not names or not links:
+        return rest
+    where = rest.nonzero().flatten()
+    open_ = {(c, n): above[c][n][where] for c in above for n in names if n in above[c]}
+    pattern = torch.stack([*open_.values(), *(link.mask[where] for link in links.values())], 1)
+    kinds, which = torch.unique(pattern, dim=0, return_inverse=True)
+    left = torch.zeros_like(rest)
+    for kind in range(len(kinds)):
+        rows = where[which == kind]
+        mask = torch.zeros_like(rest).index_fill(0, rows, True)
+        held = {link.carrier: link.column for link in links.values() if bool(link.mask[rows[0]])}
+        fresh: dict[str, tuple[str, bool]] = {}
+
+        def find(wanting: str, seen: set[str], mask: Tensor = mask, held: dict = held, fresh: dict = fresh) -> bool:
+            for name in names:
+                here = above[wanting].get(name)
+                partly = name in space.cells.partly
+                if name in seen or partly or here is None or not bool((here & mask).any()):
+                    continue
+                seen.add(name)
+                affine, reason = one_to_one(space, wanting, name, mask, parameters)
+                if not reason and (name not in held or find(held[name], seen)):
+                    fresh[wanting] = name, affine
+                    return True
+            return False
+
+        if not find(column, set()):
+            left |= mask
+            continue
+        for (other, carrier), link in list(links.items()):
+            if other in fresh:
+                links[other, carrier] = replace(link, mask=link.mask & ~mask)
+        for other, (carrier, affine) in fresh.items():
+            link = links.get((other, carrier), Link(other, carrier, torch.zeros_like(mask), affine))
+            links[other, carrier] = replace(link, mask=link.mask | mask, affine=link.affine and affine)
+        for key in [key for key, link in links.items() if not bool(link.mask.any())]:
+            del links[key]
+    return left
 
 
 def _above(space: Space) -> dict[str, dict[str, Tensor]]:
@@ -163,118 +222,13 @@ def _ranked(
     for rank in sorted({tier(name) for name in names}):
         tried, rest = [], need
         for name in (name for name in names if tier(name) == rank and bool((reach[name] & rest).any())):
-            affine, reason = _tried(space, column, name, reach[name] & rest, parameters)
+            affine, reason = one_to_one(space, column, name, reach[name] & rest, parameters)
             tried.append((bool(reason), not affine, -order.index(name), name, reason))
             need = need if reason else need & ~reach[name]
         found += [(name, not bent, reason) for _, bent, _, name, reason in sorted(tried)]
         if not bool(need.any()):
             break
     return found
-
-
-def _tried(
-    space: Space, column: str, carrier: str, units: Tensor, parameters: Mapping[str, Tensor]
-) -> tuple[bool, str]:
-    """Whether the map from carrier to column is affine, and why it is not one to one ("" where it is)."""
-    end, start = space.sites[column], space.sites[carrier]
-    if (end.inner, end.event) != (start.inner, start.event):
-        return False, f"has the shape {(*end.inner, *end.event)} a unit, and '{carrier}' {(*start.inner, *start.event)}"
-    if start.event and biject_to(start.support).inverse_shape(torch.Size(start.event)) != start.event:
-        return False, f"depends on '{carrier}', whose cells are tied to each other"
-    rows = units.nonzero().flatten()
-    rows = rows[torch.linspace(0, len(rows) - 1, min(TRIED, len(rows))).long()]
-    grid, count = len(LEVELS), len(rows) * TIMES
-    rows = rows.repeat_interleave(TIMES).repeat(grid)  # (grid, trial)
-    generator = torch.Generator().manual_seed(1)
-    uniform = {
-        name: 0.02 + 0.96 * torch.rand((*space.sites[name].inner, count, *space.sites[name].noise), generator=generator)
-        for name in space.missing
-    }
-    uniform = {name: torch.cat([value] * grid, len(space.sites[name].inner)) for name, value in uniform.items()}
-    levels = torch.tensor(LEVELS).repeat_interleave(count)
-    uniform[carrier] = levels.reshape(-1, *([1] * len(start.noise))).expand_as(uniform[carrier])
-    trial = _Trial(space, parameters, rows, uniform)
-    try:
-        value = trial.run(column, carrier, None)[1]
-        made, back = torch.func.vjp(lambda at: trial.run(column, carrier, at)[0], value.detach())  # type: ignore[assignment]
-        slope = back(torch.ones_like(made))[0]
-        weight = torch.rand(made.shape, generator=generator, dtype=made.dtype)
-        mixed = (back(weight)[0] - weight * slope).abs() > 1e-9 * (1 + slope.abs())
-    except RuntimeError as error:
-        return False, f"cannot be differentiated in '{carrier}' ({error})"
-    axis = len(end.inner)
-    value, made, slope = (part.movedim(axis, 0).reshape(grid, count, -1) for part in (value, made, slope))
-    if not bool(torch.isfinite(made).all() & torch.isfinite(slope).all()):
-        return False, f"is not finite for some values of '{carrier}'"
-    if bool(mixed.any()):
-        return False, f"mixes the cells of '{carrier}', so that it is not solved cell by cell"
-    if bool((slope > 0).any(0).logical_and((slope < 0).any(0)).any()):
-        return False, f"both rises and falls with '{carrier}': more than one value of it gives the same {column}"
-    if bool((slope == 0).any()):
-        return False, f"does not change with '{carrier}' over part of its range"
-    return bool(((slope - slope[:1]).abs() <= 1e-12 * slope.abs()).all()), ""
-
-
-class _Reached(Exception):
-    """Unwinds a run once the column is computed."""
-
-
-class _Trial:
-    """The program on a few units, with everything that is missing at given quantiles."""
-
-    def __init__(
-        self, space: Space, parameters: Mapping[str, Tensor], rows: Tensor, uniform: Mapping[str, Tensor]
-    ) -> None:
-        self.space, self.parameters, self.uniform, self.units = space, parameters, uniform, len(rows)
-        taken = {name: (value, len(space.sites[name].inner)) for name, value in space.known.items()}
-        self.known = {name: value.index_select(axis, rows) for name, (value, axis) in taken.items()}
-        self.missing = {name: mask[rows] for name, mask in space.missing.items()}
-        self.solved = {name: mask[rows] for name, mask in space.solved.items()}
-
-    def run(self, column: str, carrier: str, at: Tensor | None) -> tuple[Tensor, Tensor]:
-        """The column as the program computes it, and the carrier's value."""
-        sites, sets, found = self.space.sites, self.space.plan.sets, {}
-
-        def act(msg: Any) -> Tensor:
-            name = msg["name"]
-            if name in self.parameters:
-                return self.parameters[name]
-            site = sites.get(name)
-            if site is None:
-                return msg["value"]
-            if name in sets:
-                return self.known[name]
-            if is_deterministic(msg):
-                value = msg["value"].expand(site.shape(self.units))
-                if name == column:
-                    found[name] = value
-                    raise _Reached
-                return self._seen(name, site, value)
-            if name not in self.missing:
-                return self.known[name]
-            if name == carrier:
-                found[name] = self._drawn(site, msg["fn"]) if at is None else at
-                return found[name]
-            hidden = self.missing[name].reshape(-1, *([1] * len(site.event)))
-            return torch.where(hidden, self._drawn(site, msg["fn"]), self.known[name])
-
-        covariates = {name: self.known[name] for name in self.space.program.structure.covariates}
-        with suppress(_Reached):
-            self.space.program.execute(act, self.units, covariates)
-        return found[column], found[carrier]
-
-    def _seen(self, name: str, site: Site, value: Tensor) -> Tensor:
-        if name not in self.known:
-            return value
-        if name not in self.solved:
-            return self.known[name]
-        return torch.where(self.solved[name].reshape(-1, *([1] * len(site.event))), self.known[name], value)
-
-    def _drawn(self, site: Site, fn: Any) -> Tensor:
-        coupling, bare = site.coupling, unwrap(fn)[0]
-        assert coupling is not None
-        value = coupling.push(bare, coupling.fresh(bare, self.uniform[site.name]))
-        return value.expand(site.shape(self.units)).to(site.dtype)
 
 
 def _refuse(space: Space, column: str, carrier: str, units: Tensor, reason: str) -> None:
@@ -289,8 +243,13 @@ def _refuse(space: Space, column: str, carrier: str, units: Tensor, reason: str)
     )
 
 
-def _levels(links: list[Link], above: Mapping[str, Mapping[str, Tensor]]) -> tuple[tuple[Link, ...], ...]:
-    """Links in the order in which they can be solved: those whose column another's carrier moves come after it."""
+def _levels(
+    space: Space, links: list[Link], above: Mapping[str, Mapping[str, Tensor]], parameters: Mapping[str, Tensor]
+) -> tuple[tuple[Link, ...], ...]:
+    """Links in the order in which they can be solved: those whose column another's carrier moves come after it.
+
+    Those that move each other's columns make a system.
+    """
     order = nx.DiGraph()
     order.add_nodes_from(range(len(links)))
     for place, link in enumerate(links):
@@ -298,14 +257,28 @@ def _levels(links: list[Link], above: Mapping[str, Mapping[str, Tensor]]) -> tup
             moved = above[link.column].get(before.carrier)
             if other != place and moved is not None and bool((moved & link.mask & before.mask).any()):
                 order.add_edge(other, place)
-    try:
-        generations = list(nx.topological_generations(order))
-    except nx.NetworkXUnfeasible:
-        names = sorted({links[place].column for cycle in nx.simple_cycles(order) for place in cycle})
-        raise EvidenceError(
-            f"columns {listed(names)} share their noises, so that they would have to be solved together, which is not "
-            f"supported: write one of them as a pyro.sample statement, or drop it.",
-            column=names[0],
-            rows=[],
-        ) from None
-    return tuple(tuple(links[place] for place in generation) for generation in generations)
+    joined = nx.condensation(order)
+    levels = []
+    for generation in nx.topological_generations(joined):
+        level: list[Link] = []
+        for node in generation:
+            members = [links[place] for place in sorted(joined.nodes[node]["members"])]
+            level += members if len(members) == 1 else _system(space, members, 1 + node, parameters)
+        levels.append(tuple(level))
+    return tuple(levels)
+
+
+def _system(space: Space, links: list[Link], number: int, parameters: Mapping[str, Tensor]) -> list[Link]:
+    """Links that are to be solved jointly, where that can be done."""
+    affine, reason = together(space, links, parameters)
+    if not reason:
+        return [replace(link, affine=affine, system=number) for link in links]
+    columns = list(dict.fromkeys(link.column for link in links))
+    rows = torch.stack([link.mask for link in links]).any(0).nonzero().flatten().tolist()
+    carriers = listed(list(dict.fromkeys(link.carrier for link in links)))
+    raise EvidenceError(
+        f"columns {listed(columns)} share their noises and cannot be solved for them together: they {reason}. Give one "
+        f"of {carriers}, drop a column, or write its randomness into a pyro.sample statement ({len(rows)} of {space.units} units).",
+        column=columns[0],
+        rows=rows,
+    )

@@ -24,7 +24,7 @@ kinks — under several values of the parameters, and said in :attr:`Marginal.ac
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 
 import torch
@@ -60,7 +60,7 @@ class Marginal:
     units : int
     trials : list of dict of name to tensor
         Values of the parameters at which to try the density; the search for the posterior starts at the first.
-    bounds, solved : dict, optional
+    bounds, solved, holes : dict, optional
         As for :class:`~pcm.infer.latent.space.Space`.
 
     Attributes
@@ -86,8 +86,9 @@ class Marginal:
         trials: Sequence[Mapping[str, Tensor]],
         bounds: Mapping[str, tuple[Tensor, Tensor]] | None = None,
         solved: Mapping[str, Tensor] | None = None,
+        holes: Mapping[str, Tensor] | None = None,
     ) -> None:
-        self.bounds, self.solved = dict(bounds or {}), dict(solved or {})
+        self.bounds, self.solved, self.holes = dict(bounds or {}), dict(solved or {}), dict(holes or {})
         self.program, self.plan, self.known, self.missing, self.units = program, plan, known, missing, units
         self.counts = endless(program.structure.sites, missing)
         self.parts: list[Part] = []
@@ -205,6 +206,7 @@ class Marginal:
         ]
         columns += [mask[:, None].to(torch.float64) for mask in (*self.missing.values(), *self.solved.values())]
         columns += [torch.stack(ends, 1) for ends in self.bounds.values()]
+        columns += [cells.to(torch.float64) for cells in self._empty(every, self.holes)]
         if all(2 * len(torch.unique(column)) <= self.units * column.shape[1] for column in columns):
             _, which, counts = torch.unique(torch.cat(columns, 1), dim=0, return_inverse=True, return_counts=True)
             if 2 * len(counts) <= self.units:
@@ -222,9 +224,18 @@ class Marginal:
         masks = [self.missing[name] for name in names]
         masks += [(low > -math.inf) | (high < math.inf) for low, high in self.bounds.values()]
         masks += self.solved.values()
-        pattern = torch.stack([mask[rows] for mask in masks], 1)
+        pattern = torch.cat([torch.stack([mask[rows] for mask in masks], 1), *self._empty(rows, names)], 1)
         _, which = torch.unique(pattern, dim=0, return_inverse=True)
         return [rows[which == group] for group in range(int(which.max()) + 1)]
+
+    def _empty(self, rows: Tensor, names: Collection[str]) -> list[Tensor]:
+        """Empty cells ``(row, cell)`` of the sites that units have in part."""
+        sites = self.program.structure.sites
+        return [
+            hole.movedim(len(sites[name].inner), 0)[rows].flatten(1)
+            for name, hole in self.holes.items()
+            if name in names
+        ]
 
     def _linked(
         self, trials: Sequence[Mapping[str, Tensor]]
@@ -249,6 +260,7 @@ class Marginal:
                     windows=windows,
                     solved=self.solved,
                     parameters=trial,
+                    holes=self.holes,
                 )
                 return space.links, space.typical[0], trial
             except EvidenceError as error:
@@ -272,6 +284,7 @@ class Marginal:
             solved={name: mask[rows] for name, mask in self.solved.items()},
             parameters=self.first,
             links=self.links.narrowed(rows),
+            holes={name: hole.index_select(len(sites[name].inner), rows) for name, hole in self.holes.items()},
         )
 
     def _part(self, rows: Tensor, parameters: Mapping[str, Tensor]) -> Part:

@@ -1,7 +1,8 @@
-"""Solving observed columns for their noise, in every unit at once: affine maps in one step, monotone ones by Newton.
+"""Solving observed columns for their noise, in every unit at once: affine maps in one step, others by Newton.
 
 With ``x = f(rest, u)`` one to one in ``u``, the density of ``x`` given the rest is ``p(u) |∂u/∂x|`` at the solution.
-Newton runs on plain numbers, safeguarded by a bracket; two more steps from where it ends are left to differentiation,
+Columns that share their noises are solved jointly: then ``u`` and ``x`` are vectors, and it is ``p(u) / |det ∂x/∂u|``.
+Newton runs on plain numbers, safeguarded (by a bracket; of a system by shortening steps); two more steps from where it ends are left to differentiation,
 and carry the first and second derivatives of the solution in the rest exactly (each step doubles the order that is
 right).
 
@@ -76,18 +77,23 @@ def solve(space: Space, parameters: Mapping[str, Tensor], vector: Tensor, codes:
             points = _search(_Level(space, level, plain, vector.detach(), codes, fixed))
         for _ in range(2):
             gap, slope = exact(points)
-            points = {name: points[name] + gap[name] / _safe(slope[name]) for name in points}
+            steps = exact.steps(gap, slope)
+            points = {name: points[name] + steps[name] for name in points}
         gap, slope = exact(points)
         raw.update(points)
+        size = exact.log_slopes(slope)
         for name, mask in exact.masks.items():
-            solved = (gap[name].abs() <= TOLERANCE[total.dtype] * (1 + exact.targets[name].abs())) & (slope[name] != 0)
-            term = torch.where(solved, -_safe(slope[name]).abs().log(), -torch.inf)
+            close = gap[name].abs() <= TOLERANCE[total.dtype] * (1 + exact.targets[name].abs())
+            term = torch.where(close, -size[name], -torch.inf)
             total = total + space.by_unit(torch.where(mask, term, 0.0), name)
     return Solved(raw, total)
 
 
 class _Level:
-    """Columns minus what the program computes for them, and how fast they change, at given noises."""
+    """Columns minus what the program computes for them, and how fast they change, at given noises.
+
+    A *system* is a tuple of carriers whose columns are solved jointly, mostly of one.
+    """
 
     def __init__(
         self,
@@ -108,40 +114,96 @@ class _Level:
             here = torch.where(mask, target, 0.0)
             self.targets[link.carrier] = self.targets.get(link.carrier, 0.0) + here
             self.masks[link.carrier] = self.masks.get(link.carrier, torch.zeros_like(mask)) | mask
+        joint: dict[int, dict[str, None]] = {}
+        for link in level:
+            joint.setdefault(link.system, {})[link.carrier] = None
+        alone = [(name,) for name in joint.pop(0, {})]
+        self.systems = [*alone, *(tuple(names) for names in joint.values())]
 
-    def __call__(self, points: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Gap and slope of every carrier; 0 and 1 in units that are not solved for it."""
+    def __call__(self, points: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, dict[str, Tensor]]]:
+        """Gap of every carrier's column, and its slope in the carriers of its system.
 
-        def total(at: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        In units that are not solved for a carrier the gap is 0 and the slope 1.
+        """
+
+        def columns(at: dict[str, Tensor]) -> dict[str, Tensor]:
             made = self.space.computed(*self.fixed, {**self.before, **at})
             here: dict[str, Tensor] = {}
             for link in self.level:
                 part = torch.where(self.space.spread(link.mask, link.column), made[link.column], 0.0)
                 here[link.carrier] = here[link.carrier] + part if link.carrier in here else part
-            return sum((part.sum() for part in here.values()), torch.zeros(())), here
+            return here
 
-        slope, made = torch.func.grad(total, has_aux=True)(points)
+        made, back = torch.func.vjp(columns, points)
         gap = {name: self.targets[name] - value for name, value in made.items()}
-        return gap, {name: torch.where(mask, slope[name], 1.0) for name, mask in self.masks.items()}
+        slope: dict[str, dict[str, Tensor]] = {}
+        for turn in range(max(map(len, self.systems))):  # one column of every system at a time
+            rows = {system[turn]: system for system in self.systems if turn < len(system)}
+            found = back({n: torch.ones_like(v) if n in rows else torch.zeros_like(v) for n, v in made.items()})[0]
+            for row, system in rows.items():
+                idle = {name: 1.0 if name == row else 0.0 for name in system}
+                slope[row] = {name: torch.where(self.masks[row], found[name], idle[name]) for name in system}
+        return gap, slope
+
+    def matrix(self, slope: Mapping[str, Mapping[str, Tensor]], system: tuple[str, ...]) -> Tensor:
+        """The Jacobian of a system, ``(*inner, unit, *event, column, carrier)``; the identity where it is singular."""
+        found = torch.stack([torch.stack([slope[row][name] for name in system], -1) for row in system], -2)
+        good = (torch.linalg.det(found) != 0) & torch.isfinite(found).all(-1).all(-1)
+        return torch.where(good[..., None, None], found, torch.eye(len(system), dtype=found.dtype))
+
+    def steps(self, gap: Mapping[str, Tensor], slope: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
+        """Newton's step of every carrier."""
+        found: dict[str, Tensor] = {}
+        for system in self.systems:
+            if len(system) == 1:
+                found[system[0]] = gap[system[0]] / _safe(slope[system[0]][system[0]])
+                continue
+            apart = torch.stack([gap[name] for name in system], -1)[..., None]
+            made = torch.linalg.solve(self.matrix(slope, system), apart).squeeze(-1)
+            found |= dict(zip(system, made.unbind(-1), strict=True))
+        return found
+
+    def log_slopes(self, slope: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
+        """``log |det J|`` of every system, at its first carrier; infinite where singular, in all its carriers."""
+        found: dict[str, Tensor] = {}
+        for system in self.systems:
+            if len(system) == 1:
+                own = slope[system[0]][system[0]]
+                found[system[0]] = torch.where(own == 0, torch.inf, _safe(own).abs().log())
+                continue
+            matrix = self.matrix(slope, system)
+            plain = torch.stack([torch.stack([slope[row][name] for name in system], -1) for row in system], -2)
+            singular = torch.linalg.det(plain.detach()) == 0
+            size = torch.where(singular, torch.inf, torch.linalg.slogdet(matrix).logabsdet)
+            # units may lack some of the system's columns: whichever they have is the first that counts
+            for place, name in enumerate(system):
+                earlier = [self.masks[other] for other in system[:place]]
+                first = ~torch.stack([torch.zeros_like(self.masks[name]), *earlier]).any(0)
+                found[name] = torch.where(first | singular, size, 0.0)
+        return found
 
 
 def _search(level: _Level) -> dict[str, Tensor]:
-    """Newton within a bracket that starts infinite: a step never leaves it, nor grows by more than it has to."""
+    """Newton's method on plain numbers: within a bracket for one carrier, with shortened steps for a system."""
     points = dict(level.start)
     low = {name: torch.full_like(value, -torch.inf) for name, value in points.items()}
     high = {name: torch.full_like(value, torch.inf) for name, value in points.items()}
     reach = {name: 1.0 + value.abs() for name, value in points.items()}
+    joint = [_Joint(level, system) for system in level.systems if len(system) > 1]
     for _ in range(_STEPS):
         gap, slope = level(points)
-        moved = []
-        for name, at in points.items():
-            up = gap[name] * slope[name].sign()
+        steps, moved = level.steps(gap, slope), []
+        for system in joint:
+            moved.append(system.move(points, gap, steps))
+        for (name,) in (system for system in level.systems if len(system) == 1):
+            at = points[name]
+            up = gap[name] * slope[name][name].sign()
             low[name], high[name] = torch.where(up > 0, at, low[name]), torch.where(up < 0, at, high[name])
-            step = torch.nan_to_num(gap[name] / _safe(slope[name]))
-            step = step.clamp(min=-reach[name], max=reach[name])
+            step = torch.nan_to_num(steps[name]).clamp(min=-reach[name], max=reach[name])
             to = at + step
             middle = torch.where(torch.isfinite(low[name] + high[name]), (low[name] + high[name]) / 2, to)
             to = torch.where((to <= low[name]) | (to >= high[name]), middle, to)
+            # a bracket that starts infinite: a step never leaves it, nor grows by more than it has to
             reach[name] = torch.where(step.abs() >= reach[name], 2 * reach[name], reach[name])
             here = torch.isfinite(gap[name]) & (up != 0)
             points[name] = torch.where(here, to, at)
@@ -149,6 +211,37 @@ def _search(level: _Level) -> dict[str, Tensor]:
         if not any(_plainly(part) for part in moved):
             break
     return points
+
+
+class _Joint:
+    """Steps of one system: halved until the columns come nearer, lengthened again after.
+
+    How near is measured by ``Σ (gap / (1 + |column|))²``, cell by cell.
+    """
+
+    def __init__(self, level: _Level, system: tuple[str, ...]) -> None:
+        self.system, self.scales = system, {name: 1 + level.targets[name].abs() for name in system}
+        self.best = {name: level.start[name] for name in system}
+        self.steps = {name: torch.zeros_like(value) for name, value in self.best.items()}
+        self.least = torch.full_like(self.best[system[0]], torch.inf)
+        self.size = torch.ones_like(self.least)
+
+    def move(self, points: dict[str, Tensor], gap: Mapping[str, Tensor], steps: Mapping[str, Tensor]) -> Tensor:
+        """Put the next trial into ``points``, given the gaps at the last one; whether any cell moves."""
+        here = sum(((gap[name] / self.scales[name]) ** 2 for name in self.system), torch.zeros(()))
+        here = torch.where(torch.isfinite(here), here, torch.inf)
+        better = here < self.least
+        self.least = torch.where(better, here, self.least)
+        self.size = torch.where(better, (2 * self.size).clamp(max=1.0), self.size / 2)
+        moved = torch.zeros((), dtype=torch.bool)
+        for name in self.system:
+            self.best[name] = torch.where(better, points[name], self.best[name])
+            self.steps[name] = torch.where(better, torch.nan_to_num(steps[name]), self.steps[name])
+            by = self.size * self.steps[name]
+            by = torch.where(self.size > 1e-10, by, 0.0)
+            points[name] = self.best[name] + by
+            moved = moved | (by.abs() > 1e-13 * (1 + self.best[name].abs())).any()
+        return moved
 
 
 def _safe(slope: Tensor) -> Tensor:

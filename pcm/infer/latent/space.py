@@ -32,23 +32,21 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
-import networkx as nx
 import torch
 from torch import Tensor
 from torch.distributions import biject_to
 
 from pcm.couplings import Truncated, resolve, unwrap
 from pcm.couplings.location_scale import NormalCoupling
+from pcm.infer.latent.barren import barren_units
+from pcm.infer.latent.cells import Cells, log_jacobian
 from pcm.infer.latent.coordinates import (
     by_unit,
     flat,
-    free_shape,
     from_mechanism,
-    is_real,
     middle,
     site_log_prob,
     spread,
-    unflat,
     weighed,
 )
 from pcm.infer.latent.enumeration import counted, joint_codes, values_of
@@ -83,6 +81,8 @@ class Space:
         Lowest value and number of values between which a count without an upper bound is enumerated.
     solved : dict of name to bool tensor ``(unit,)``, optional
         Deterministic columns that stand below something missing, and the units that have them.
+    holes : dict of name to bool tensor ``(*inner, unit, *event)``, optional
+        Empty cells of the missing sites that some unit has in part.
     parameters : dict of name to tensor, optional
         Parameters under which it is tried what those columns are one to one in.
     links : Links, optional
@@ -104,6 +104,7 @@ class Space:
         solved: Mapping[str, Tensor] | None = None,
         parameters: Mapping[str, Tensor] | None = None,
         links: Links | None = None,
+        holes: Mapping[str, Tensor] | None = None,
     ) -> None:
         self.program, self.plan, self.units = program, plan, units
         self.windows = dict(windows or {})
@@ -115,6 +116,7 @@ class Space:
             else torch.zeros(self.sites[name].shape(units), dtype=self.sites[name].dtype)
             for name in {*known, *self.missing}
         }
+        self.cells = Cells(self.sites, {name: hole for name, hole in (holes or {}).items() if name in self.missing})
         kind = program.dtype
         self.bounds = {
             name: (low.to(kind), high.to(kind)) for name, (low, high) in (bounds or {}).items() if name in self.missing
@@ -125,7 +127,7 @@ class Space:
         self.links = links or (find_links(self, self.first) if self.solved else Links())
         self.carried = self.links.carried
         self.barren = {
-            name: mask & split & (finite or not self.enumerable(name)) for name, mask in self._barren().items()
+            name: mask & split & (finite or not self.enumerable(name)) for name, mask in barren_units(self).items()
         }
         open_ = {name: mask & ~self.barren[name] for name, mask in self.missing.items()}
         open_ |= {name: open_[name] & ~mask for name, mask in self.carried.items()}
@@ -145,29 +147,6 @@ class Space:
         site = self.sites[name]
         return site.cardinality is not None and not site.inner and (not site.event or site.one_hot)
 
-    def _barren(self) -> dict[str, Tensor]:
-        """For each missing site, the units in which nothing below it was observed."""
-        graph = self.plan.graph
-        nothing = torch.zeros(self.units, dtype=torch.bool)
-        open_below: dict[str, Tensor] = {}
-        barren: dict[str, Tensor] = {}
-        for name in reversed(list(nx.topological_sort(graph))):
-            site = self.sites[name]
-            if name in self.missing:
-                free = self.missing[name].clone()
-            elif site.kind == "deterministic" and name not in self.plan.sets:
-                free = ~self.solved.get(name, nothing)
-            else:
-                free = nothing.clone()
-            for child in graph.successors(name):
-                free &= open_below[child]
-            barren[name] = open_below[name] = free
-            if name in self.bounds:  # what is above it sees the interval
-                open_below[name] = free & ~self.bounded[name]
-                if site.cardinality is not None:
-                    barren[name] = open_below[name]  # enumerated
-        return {name: barren[name] for name in self.missing}
-
     # -- coordinates -------------------------------------------------------------------------------------------------
 
     @cached_property
@@ -175,8 +154,7 @@ class Space:
         """Where each continuous site stands in a unit's vector."""
         found, start = {}, 0
         for name in self.continuous:
-            site = self.sites[name]
-            width = math.prod(site.inner) * math.prod(free_shape(site))
+            width = self.cells.width(name)
             found[name] = slice(start, start + width)
             start += width
         return found
@@ -197,6 +175,8 @@ class Space:
         mask = torch.zeros(self.units, self.width, dtype=torch.bool)
         for name, slot in self.slots.items():
             mask[:, slot] = self.inferred[name][:, None]
+            if name in self.cells.used:
+                mask[:, slot] &= self.cells.taken(self.cells.free(name), name)
         return mask
 
     @cached_property
@@ -225,7 +205,7 @@ class Space:
         made.known, made.typical = part(self.known), (part(self.typical[0]), part(self.typical[1]))
         for group in ("missing", "barren", "inferred", "bounded", "offsets", "solved"):
             setattr(made, group, {name: mask[place] for name, mask in getattr(self, group).items()})
-        made.links = self.links.narrowed(place)
+        made.links, made.cells = self.links.narrowed(place), self.cells.narrowed(place)
         made.carried = made.links.carried
         made.bounds = {name: (low[place], high[place]) for name, (low, high) in self.bounds.items()}
         return made
@@ -293,7 +273,7 @@ class Space:
             value = from_mechanism(site, fn, middle(site, self.units), self.units).detach()
             if name in self.carried:
                 found[name] = biject_to(fn.support).inv(value).expand_as(value)
-            return torch.where(spread(self.missing[name], site), value.to(site.dtype), self.known[name])
+            return torch.where(self.cells.open(self.missing[name], name), value.to(site.dtype), self.known[name])
 
         return self._run(self.first, place, None), found
 
@@ -323,13 +303,13 @@ class Space:
             column = biject_to(fn.support).inv(from_mechanism(site, fn, level(name, site), self.units))
             if name in self.bounds:
                 column = torch.where(self.bounded[name], torch.special.ndtri(level(name, site)), column)
-            columns[name] = flat(column, site, self.units)
-            return torch.where(spread(self.inferred[name], site), drawn, self.known[name])
+            columns[name] = self.cells.taken(flat(column, site, self.units), name)
+            return torch.where(self.cells.open(self.inferred[name], name), drawn, self.known[name])
 
         def place(name: str, site: Site, fn: Any) -> Tensor:
             inferred = value(name, site, fn) if name in self.inferred else self.known[name]
             rest = self.barren[name] | self.carried[name] if name in self.carried else self.barren[name]
-            return torch.where(spread(rest, site), self._median(name, site, fn), inferred)
+            return torch.where(self.cells.open(rest, name), self._median(name, site, fn), inferred)
 
         self._run(parameters, place, None)
         return torch.cat([columns[name] for name in self.continuous], -1) if columns else torch.zeros(self.units, 0)
@@ -353,7 +333,7 @@ class Space:
                 else:
                     bijection, mask = biject_to(fn.support), self.inferred.get(name)
                     scored = mask & self.bounded[name] if mask is not None and name in self.bounds else None
-                    free = None if mask is None else unflat(vector[:, self.slots[name]], site, self.units)
+                    free = None if mask is None else self.cells.placed(vector[:, self.slots[name]], name, self.units)
                     score = free
                     if carrier is not None:
                         given = (raw or {})[name]
@@ -361,10 +341,9 @@ class Space:
                         mask = carrier if mask is None else mask | carrier
                     assert free is not None and mask is not None
                     made = bijection(free)
-                    if total is not None and not is_real(fn.support):
-                        jacobian = bijection.log_abs_det_jacobian(free, made)
-                        plain = mask if scored is None else mask & ~scored
-                        total.append(torch.where(plain, by_unit(jacobian, site, self.units), 0.0))
+                    if total is not None:
+                        plain = self.cells.open(mask if scored is None else mask & ~scored, name)
+                        total.append(log_jacobian(site, fn.support, free, made, plain, self.units))
                     if scored is not None and score is not None:
                         made = torch.where(scored, self._scored(name, fn, score), made)
                         if total is not None:
@@ -372,12 +351,12 @@ class Space:
                     if carrier is not None and name in self.bounds and total is not None:
                         low, high = self.bounds[name]
                         total.append(torch.where(carrier & ((made < low) | (made > high)), -torch.inf, 0.0))
-                value = torch.where(spread(mask, site), made.to(value.dtype), value)
+                value = torch.where(self.cells.open(mask, name), made.to(value.dtype), value)
             if name in self.barren and bool(self.barren[name].any()):
                 drawn = self._median(name, site, fn)
                 if uniform is not None and name in uniform:
                     drawn = self._drawn(name, site, fn, uniform[name])
-                value = torch.where(spread(self.barren[name], site), drawn.to(value.dtype), value)
+                value = torch.where(self.cells.open(self.barren[name], name), drawn.to(value.dtype), value)
             if found is not None:
                 found[name] = value
             return value
@@ -454,9 +433,10 @@ class Space:
             if watch is not None:
                 watch(name, fn, value)
             if total is not None or terms is not None:
-                term = by_unit(weighed(msg, site_log_prob(fn, value)), site, self.units)
-                hidden = self.barren.get(name)
-                term = term if hidden is None else torch.where(hidden, 0.0, term)
+                hidden, term = self.barren.get(name), site_log_prob(fn, value)
+                term = term if hidden is None else self.cells.seen(term, hidden, fn, value, name)
+                term = by_unit(weighed(msg, term), site, self.units)
+                term = term if hidden is None else torch.where(self.cells.gone(hidden, name), 0.0, term)
                 if name in self.bounds:
                     between = self.bounded[name] & (self.barren[name] if site.discrete else self.missing[name])
                     if name in self.carried:

@@ -11,6 +11,7 @@ cache; where a program cannot be mapped (Python control flow on a parameter), la
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -66,7 +67,9 @@ def over_lanes(
         given = inputs(part)
         if not looped:
             try:
-                made = mapped(given)
+                with warnings.catch_warnings():  # torch maps what it has no rule for by a loop of its own, and says so
+                    warnings.filterwarnings("ignore", message="There is a performance drop", category=UserWarning)
+                    made = mapped(given)
             except PCMError as error:
                 if not isinstance(error.__cause__, RuntimeError | TypeError):
                     raise

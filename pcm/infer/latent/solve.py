@@ -2,9 +2,9 @@
 
 With ``x = f(rest, u)`` one to one in ``u``, the density of ``x`` given the rest is ``p(u) |∂u/∂x|`` at the solution.
 Columns that share their noises are solved jointly: then ``u`` and ``x`` are vectors, and it is ``p(u) / |det ∂x/∂u|``.
-Newton runs on plain numbers, safeguarded (by a bracket; of a system by shortening steps); two more steps from where it ends are left to differentiation,
-and carry the first and second derivatives of the solution in the rest exactly (each step doubles the order that is
-right).
+Newton runs on plain numbers, safeguarded (by a bracket; of a system by shortening steps); two more steps from where it
+ends are left to differentiation, and carry the first and second derivatives of the solution in the rest exactly (each
+step doubles the order that is right).
 
 >>> import pyro, pyro.distributions as dist, torch
 >>> from pcm.infer.latent.space import Space
@@ -192,9 +192,8 @@ def _search(level: _Level) -> dict[str, Tensor]:
     joint = [_Joint(level, system) for system in level.systems if len(system) > 1]
     for _ in range(_STEPS):
         gap, slope = level(points)
-        steps, moved = level.steps(gap, slope), []
-        for system in joint:
-            moved.append(system.move(points, gap, steps))
+        steps = level.steps(gap, slope)
+        moved = [system.move(points, gap, slope) for system in joint]
         for (name,) in (system for system in level.systems if len(system) == 1):
             at = points[name]
             up = gap[name] * slope[name][name].sign()
@@ -214,34 +213,35 @@ def _search(level: _Level) -> dict[str, Tensor]:
 
 
 class _Joint:
-    """Steps of one system: halved until the columns come nearer, lengthened again after.
+    """Newton's steps of one system, shortened until they lead nearer and lengthened again after.
 
-    How near is measured by ``Σ (gap / (1 + |column|))²``, cell by cell.
+    How near is measured in the step's own coordinates, ``|J⁻¹ gap|`` with the Jacobian of the last good place.
     """
 
     def __init__(self, level: _Level, system: tuple[str, ...]) -> None:
-        self.system, self.scales = system, {name: 1 + level.targets[name].abs() for name in system}
-        self.best = {name: level.start[name] for name in system}
-        self.steps = {name: torch.zeros_like(value) for name, value in self.best.items()}
-        self.least = torch.full_like(self.best[system[0]], torch.inf)
-        self.size = torch.ones_like(self.least)
+        self.level, self.system = level, system
+        self.best = torch.stack([level.start[name] for name in system], -1)
+        self.step = torch.zeros_like(self.best)
+        self.matrix = torch.eye(len(system), dtype=self.best.dtype).expand(*self.best.shape, len(system))
+        self.near = torch.full_like(self.best[..., 0], torch.inf)
+        self.size = torch.ones_like(self.near)
 
-    def move(self, points: dict[str, Tensor], gap: Mapping[str, Tensor], steps: Mapping[str, Tensor]) -> Tensor:
-        """Put the next trial into ``points``, given the gaps at the last one; whether any cell moves."""
-        here = sum(((gap[name] / self.scales[name]) ** 2 for name in self.system), torch.zeros(()))
-        here = torch.where(torch.isfinite(here), here, torch.inf)
-        better = here < self.least
-        self.least = torch.where(better, here, self.least)
+    def move(
+        self, points: dict[str, Tensor], gap: Mapping[str, Tensor], slope: Mapping[str, Mapping[str, Tensor]]
+    ) -> Tensor:
+        """Put the next trial into ``points``, given gaps and slopes at the last one; whether any cell moves."""
+        at, apart = (torch.stack([part[name] for name in self.system], -1) for part in (points, gap))
+        here = torch.linalg.solve(self.matrix, apart[..., None]).squeeze(-1).norm(dim=-1)
+        better = (here <= (1 - self.size / 4) * self.near) & torch.isfinite(here)
+        matrix = torch.where(better[..., None, None], self.level.matrix(slope, self.system), self.matrix)
+        step = torch.linalg.solve(matrix, torch.nan_to_num(apart)[..., None]).squeeze(-1)
+        self.matrix, self.best = matrix, torch.where(better[..., None], at, self.best)
+        self.step = torch.where(better[..., None], step, self.step)
+        self.near = torch.where(better, step.norm(dim=-1), self.near)
         self.size = torch.where(better, (2 * self.size).clamp(max=1.0), self.size / 2)
-        moved = torch.zeros((), dtype=torch.bool)
-        for name in self.system:
-            self.best[name] = torch.where(better, points[name], self.best[name])
-            self.steps[name] = torch.where(better, torch.nan_to_num(steps[name]), self.steps[name])
-            by = self.size * self.steps[name]
-            by = torch.where(self.size > 1e-10, by, 0.0)
-            points[name] = self.best[name] + by
-            moved = moved | (by.abs() > 1e-13 * (1 + self.best[name].abs())).any()
-        return moved
+        by = torch.where((self.size > 1e-12)[..., None], self.size[..., None] * self.step, 0.0)
+        points.update(zip(self.system, (self.best + by).unbind(-1), strict=True))
+        return (by.abs() > 1e-13 * (1 + self.best.abs())).any()
 
 
 def _safe(slope: Tensor) -> Tensor:

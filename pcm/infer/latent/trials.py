@@ -41,6 +41,9 @@ LEVELS = (1e-4, 1e-3, 0.01, 0.03, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0
 #: Joint places of several carriers, and the share of its rows' lengths below which a determinant is none.
 PLACES, SINGULAR = 48, 1e-10
 
+#: Carriers of a bent system up to which its minors are tried in all orders.
+LARGEST = 4
+
 
 def one_to_one(
     space: Space, column: str, carrier: str, units: Tensor, parameters: Mapping[str, Tensor]
@@ -132,14 +135,19 @@ def together(space: Space, links: Sequence[Link], parameters: Mapping[str, Tenso
 
 
 def _minors(jacobian: Tensor) -> Tensor:
-    """Whether all principal minors are positive at every place, up to the columns' signs; ``(trial, cell)``."""
+    """Whether, in some order of the columns and with some signs of them, all principal minors are positive at every
+    place, ``(trial, cell)``; nowhere for systems that are too large to try all orders."""
     size = jacobian.shape[-1]
-    signed = jacobian * jacobian[:1].diagonal(dim1=-2, dim2=-1).sign()[..., None]
-    good = torch.ones(jacobian.shape[1:3], dtype=torch.bool)
-    for count in range(1, size + 1) if size <= 6 else ():
-        for chosen in itertools.combinations(range(size), count):
-            good &= (torch.linalg.det(signed[..., chosen, :][..., chosen]) > 0).all(0)
-    return good if size <= 6 else ~good
+    found = torch.zeros(jacobian.shape[1:3], dtype=torch.bool)
+    for order in itertools.permutations(range(size)) if size <= LARGEST else ():
+        turned = jacobian[..., order, :]
+        turned = turned * turned[:1].diagonal(dim1=-2, dim2=-1).sign()[..., None]
+        good = ~found
+        for count in range(1, size + 1):
+            for chosen in itertools.combinations(range(size), count):
+                good &= (torch.linalg.det(turned[..., chosen, :][..., chosen]) > 0).all(0)
+        found |= good
+    return found
 
 
 def _prepared(

@@ -31,6 +31,7 @@ import torch
 from torch import Tensor
 
 from pcm.errors import EvidenceError
+from pcm.infer.latent.breaks import find_breaks, stepped
 from pcm.infer.latent.forms import is_closed, is_pieced, kinked_coordinates, moved_kinks, quadratic_coordinates
 from pcm.infer.latent.links import Links
 from pcm.infer.latent.part import Part
@@ -305,11 +306,30 @@ class Marginal:
             part.kinks = probe.kinks = moved_kinks(probe, trials, left)
             if part.kinks:
                 kind = "pieces" if is_pieced(probe, trials, left) else "panels"
+        probe.divide(left, "quadrature" if left else kind)
+        if len(left) == 2 and any(stepped(probe, trials, place) for place in left):
+            kind = "drawn"  # no rule of the plane sees a step
+        if len(left) == 1 and find_breaks(probe, trials) is not None:
+            kind, part.breaks = "panels", self._breaks(rows, left, part.kinks, trials)
         part.divide(left, kind)
-        if part.kinks:
+        if part.kinks and part.breaks is None:
             self._hold(part, trials)
         part.refine(trials[0])
         return part
+
+    def _breaks(
+        self, rows: Tensor, left: list[int], kinks: list[int], trials: Sequence[Mapping[str, Tensor]]
+    ) -> Tensor:
+        """Where the density of every unit steps or bends, ``(1, 1, break, unit)``; a few units at a time."""
+        found = []
+        for some in rows.split(8 * PROBED):
+            part = self._part(some, trials[0])
+            part.kinks = kinks
+            part.divide(left, "quadrature")
+            breaks = find_breaks(part, trials)
+            found.append(torch.zeros(1, 1, 1, len(some)) if breaks is None else breaks)
+        most = max(part.shape[2] for part in found)
+        return torch.cat([part[:, :, [*range(part.shape[2])] + [0] * (most - part.shape[2])] for part in found], -1)
 
     def _hold(self, part: Part, trials: Sequence[Mapping[str, Tensor]]) -> None:
         """Keep the kinks where no parameter moves them."""
@@ -367,4 +387,5 @@ def _words(part: Part) -> str:
     others = f", {len(part.flat)} more in closed form" if part.flat else ""
     if part.kind == "drawn":
         return f"simulated with {part.nodes} fixed draws in {len(part.left)} dimensions{others}{each}"
-    return f"adaptive quadrature with {part.nodes} nodes in {len(part.left)} dimension(s){others}{each}"
+    split = "" if part.breaks is None else ", split where the density steps or bends"
+    return f"adaptive quadrature with {part.nodes} nodes in {len(part.left)} dimension(s){split}{others}{each}"

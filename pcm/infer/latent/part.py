@@ -38,6 +38,8 @@ TOLERANCE = {1: 1e-9, 2: 1e-6}
 ROUGHLY = 1e-5
 ORDERS = (24, 48, 96)
 REACH = 9.0
+#: With steps nothing is said of tails: how far out they are followed, and where between panels meet.
+FAR, TAILS = 40.0, (-12.0, -4.0, 4.0, 12.0)
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,7 @@ class Part:
         self.level, self.rough, self.looped = 0, 0, False
         self.kinks: list[int] = []
         self.still: Tensor | None = None
+        self.breaks: Tensor | None = None
         self.draws: Rule | None = None
         self.at: Place | None = None
         self.mode: Tensor | None = None
@@ -154,6 +157,19 @@ class Part:
             self._recentre(place, found)
         return (found.total * self.weights).sum(-1)
 
+    @property
+    def reach(self) -> float:
+        """How many standard deviations panels go out."""
+        return REACH if self.breaks is None else FAR
+
+    def names(self, coordinate: int) -> str:
+        """The site of a coordinate."""
+        return next(n for n, slot in self.space.slots.items() if slot.start <= coordinate < slot.stop)
+
+    def along(self, parameters: Mapping[str, Tensor], place: Place, nodes: Tensor) -> Tensor:
+        """Log integrals ``(lane, configuration, node, unit)`` over the quadratic coordinates, the others at nodes."""
+        return self._inner(parameters, place, nodes)[0]
+
     def cost(self) -> int:
         """Values a site takes in one evaluation."""
         width = len(self.flat)
@@ -163,7 +179,8 @@ class Part:
     def nodes(self) -> int:
         """Nodes of the rule."""
         if self.kind == "panels":
-            return ORDERS[self.level] * (len(self.kinks) + 1)
+            extra = 0 if self.breaks is None else len(TAILS) + self.breaks.shape[2]
+            return ORDERS[self.level] * (len(self.kinks) + extra + 1)
         if self.kind == "pieces":
             return len(self.kinks) + 3
         return len(self._rule(self.level).nodes) if self.left else 1
@@ -201,7 +218,7 @@ class Part:
     def _panelled(
         self, parameters: Mapping[str, Tensor], place: Place, order: int
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        centre, reach = place.centre[..., 0], REACH * place.root[..., 0, 0]
+        centre, reach = place.centre[..., 0], self.reach * place.root[..., 0, 0]
         nodes, log_weights = panels(self.knots(parameters, place), centre - reach, centre + reach, order)
         inner, shift, spread = self._inner(parameters, place, nodes[..., None])
         ratios = inner + log_weights
@@ -320,14 +337,14 @@ class Part:
             rounds = 1
         place = Place(*(part.expand(lanes, *part.shape[1:]) for part in vars(self.at).values()))
         for _ in range(rounds):
-            centre, reach = place.centre[..., 0], REACH * place.root[..., 0, 0]
+            centre, reach = place.centre[..., 0], self.reach * place.root[..., 0, 0]
             knots = self.knots(parameters, place)
             nodes, log_weights = panels(knots, centre - reach, centre + reach, ORDERS[0])
             inner, _, _ = self._inner(parameters, place, nodes[..., None])
             weights = torch.nan_to_num((inner + log_weights).softmax(2))
             mean = (weights * nodes).sum(2)
             spread = (weights * (nodes - mean[:, :, None]) ** 2).sum(2).sqrt()
-            spread = torch.where(spread > 1e-3 * reach / REACH, spread, reach / REACH)
+            spread = torch.where(spread > 1e-3 * place.root[..., 0, 0], spread, place.root[..., 0, 0])
             rest = place.rest + torch.einsum("lcuij,lcuj->lcui", place.tilt, mean[..., None] - place.centre)
             place = Place(mean[..., None], spread[..., None, None], rest, place.tilt, place.spread)
         if lanes == 1 and bool(torch.isfinite(place.centre).all()):
@@ -358,7 +375,20 @@ class Part:
         self.at = self._moved(place, found)
 
     def knots(self, parameters: Mapping[str, Tensor], place: Place) -> Tensor:
-        """Kinks ``(lane, configuration, kink, unit)`` in the one coordinate left, ascending; differentiable."""
+        """Where panels meet, ``(lane, configuration, kink, unit)``, in the one coordinate left; ascending.
+
+        Differentiable where kinks move with the parameters.
+        """
+        if self.breaks is None:
+            return self._kinks(parameters, place)
+        centre, step = place.centre[..., 0][:, :, None], place.root[..., 0, 0][:, :, None]
+        found = [centre + step * torch.tensor(TAILS, dtype=step.dtype)[:, None]]
+        found.append(self.breaks.expand(*centre.shape[:2], *self.breaks.shape[2:]))
+        if self.kinks:
+            found.append(self._kinks(parameters, place))
+        return torch.cat(found, 2).sort(2).values
+
+    def _kinks(self, parameters: Mapping[str, Tensor], place: Place) -> Tensor:
         if self.still is not None:
             return self.still.expand(place.centre.shape[0], *self.still.shape[1:])
         step = place.root[..., 0, 0]

@@ -38,6 +38,10 @@ TOLERANCE = {1: 1e-9, 2: 1e-6}
 ROUGHLY = 1e-5
 ORDERS = (24, 48, 96)
 REACH = 9.0
+#: Nats below the integral at which a density has died away, and the share of the distance at which it must have.
+DEAD, WITHIN = 25.0, 0.7
+#: Standard deviations and nats at and below which a node is too light to be differentiated through.
+OUT, LITTLE = 15.0, 18.0
 #: With steps nothing is said of tails: how far out they are followed, and where between panels meet.
 FAR, TAILS = 40.0, (-12.0, -4.0, 4.0, 12.0)
 
@@ -203,9 +207,12 @@ class Part:
         elif self.left:
             rule = self._rule(level)
             turned = torch.einsum("lcuij,kuj->lckui", place.root, rule.nodes.expand(-1, space.units, -1))
-            inner, shift, spread = self._inner(parameters, place, place.centre[:, :, None] + turned)
             scale = place.root.diagonal(dim1=-2, dim2=-1).log().sum(-1)[:, :, None]
-            ratios = inner + scale + rule.log_weights.reshape(len(rule.nodes), -1)
+            log_weights = scale + rule.log_weights.reshape(len(rule.nodes), -1)
+            inner, shift, spread = self._outer(
+                parameters, place, place.centre[:, :, None] + turned, log_weights, rule.nodes.norm(dim=-1)
+            )
+            ratios = inner + log_weights
             values = ratios.logsumexp(2)
         else:
             ratios, shift, spread = self._inner(parameters, place, place.centre[:, :, None])
@@ -220,9 +227,38 @@ class Part:
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         centre, reach = place.centre[..., 0], self.reach * place.root[..., 0, 0]
         nodes, log_weights = panels(self.knots(parameters, place), centre - reach, centre + reach, order)
-        inner, shift, spread = self._inner(parameters, place, nodes[..., None])
+        radius = (nodes - centre[:, :, None]).abs() / place.root[..., 0, 0][:, :, None]
+        inner, shift, spread = self._outer(parameters, place, nodes[..., None], log_weights, radius)
         ratios = inner + log_weights
         return ratios.logsumexp(2), ratios, shift, spread
+
+    def _outer(
+        self, parameters: Mapping[str, Tensor], place: Place, nodes: Tensor, log_weights: Tensor, radius: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """:meth:`_inner` where far-out nodes (``radius`` in standard deviations) may overflow the program, as exp does.
+
+        Where the density has died away well within them such nodes weigh nothing; elsewhere what is not a number stays
+        so. Nothing is differentiated through them, nor through others whose weight is negligible: a derivative
+        overflows (or is 0/0) long before a value does.
+        """
+        far, graded = radius > OUT, torch.is_grad_enabled()
+        with torch.set_grad_enabled(graded and not bool(far.any())):
+            found = self._inner(parameters, place, nodes)
+        bad = ~torch.isfinite(found[0])
+        if not bool(bad.any() | far.any()):
+            return found
+        with torch.no_grad():
+            logs, wrong = torch.where(bad, -math.inf, found[0] + log_weights), torch.isnan(found[0])
+            total = logs.logsumexp(2, keepdim=True)
+            first = torch.where(wrong, radius.expand_as(logs), math.inf).amin(2, keepdim=True)
+            near = torch.where(radius >= WITHIN * first, logs, -math.inf).logsumexp(2, keepdim=True)
+            alive = wrong.any(2, keepdim=True) & ~(near < total - DEAD)
+            still = bad | (far & (logs < total - LITTLE))
+        inner = torch.where(bad, -math.inf, found[0].detach() if graded else found[0])
+        if graded:
+            found = self._inner(parameters, place, torch.where(still[..., None], place.centre[:, :, None], nodes))
+            inner = torch.where(still, inner, found[0])
+        return torch.where(alive, math.nan, inner), *found[1:]
 
     def _inner(self, parameters: Mapping[str, Tensor], place: Place, nodes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Log integrals ``(lane, configuration, node, unit)`` over the quadratic coordinates, the others at nodes."""

@@ -265,7 +265,7 @@ class SCM:
         ----------
         data : DataFrame, dict or Arrow table
             The units as observed, a column a variable. The frame's index names them. Columns and cells (NaN) may be
-            missing; a cell may be a :class:`pcm.Interval`.
+            missing, and some values of a vector too; a cell may be a :class:`pcm.Interval`.
         do : mapping, optional
             One world's interventions; it is named ``"do"``.
         worlds : mapping of name to interventions, optional

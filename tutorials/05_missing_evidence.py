@@ -137,6 +137,26 @@ assert (np.diff(patchy.sd("Y")[:3]) > 0).all()
 assert patchy.sd("Y")[3] == 0
 
 # %% [markdown]
+# So may some values of a vector, or some visits of a plate inside a unit: what was recorded of it counts. Three scores
+# that hang together, of which the second was lost; given the others it is normal again (Gaussian conditioning):
+
+
+# %%
+def scored():
+    law = torch.tensor([[1.0, 0.7, 0.5], [0.7, 1.0, 0.6], [0.5, 0.6, 1.0]])
+    score = pyro.sample("score", dist.MultivariateNormal(torch.zeros(3), law))
+    pyro.sample("grade", dist.Normal(score.mean(-1), 0.3))
+
+
+cf = pcm.SCM(scored).counterfactual({"score": [[1.2, np.nan, 0.4]], "grade": [0.9]}, do={"grade": 0.0})
+law = np.array([[1.0, 0.7, 0.5], [0.7, 1.0, 0.6], [0.5, 0.6, 1.0]])
+add = np.array([[1, 0, 0], [0, 0, 1], [1 / 3, 1 / 3, 1 / 3]])  # what was seen: two scores, and the mean with noise
+gain = law[1] @ add.T @ np.linalg.inv(add @ law @ add.T + np.diag([0, 0, 0.3**2]))
+lost, sd = gain @ [1.2, 0.4, 0.9], np.sqrt(1 - gain @ add @ law[1])
+print(f"second score {cf.mean('score', 'factual')[0, 1]:.4f} ± {cf.sd('score', 'factual')[0, 1]:.4f}")
+assert np.isclose(cf.mean("score", "factual")[0, 1], lost) and np.isclose(cf.sd("score", "factual")[0, 1], sd)
+
+# %% [markdown]
 # An empty cell is taken to be **missing at random**: that it is empty tells nothing beyond what the other cells tell.
 # If people with bad results do not answer, that is wrong, and the program should have a variable for answering.
 #

@@ -67,6 +67,28 @@ else:
     raise AssertionError("an error was expected")
 
 # %% [markdown]
+# ## Two equations in two noises
+#
+# Neither of a sum and a difference is one noise's alone. Together they are one to one in both, and are solved together;
+# the density is that of the noises over the determinant, here |−2|.
+
+
+# %%
+def pair():
+    a = pyro.sample("a", dist.Normal(0.0, 1.0))
+    b = pyro.sample("b", dist.Normal(0.0, 1.0))
+    pyro.deterministic("total", a + b)
+    pyro.deterministic("gap", a - b)
+
+
+seen = {"total": [1.0], "gap": [3.0]}
+both = pcm.SCM(pair).counterfactual(seen, do={"a": 0.0})
+print(f"a = {both.mean('a', 'factual')[0]:g}, b = {both.mean('b', 'factual')[0]:g}")
+print(f"with a = 0 the gap would be {both.mean('gap')[0]:g}")
+assert np.isclose(both.mean("gap")[0], 1.0)
+assert np.isclose(pcm.SCM(pair).log_prob(seen)[0], -(2**2 + 1**2) / 2 - np.log(2 * np.pi) - np.log(2))
+
+# %% [markdown]
 # ## Two noises in one equation
 #
 # One observed number cannot fix two noises. One is solved for, the other keeps a distribution, and the change of

@@ -230,7 +230,14 @@ def _stacked(column: Column, source: Source) -> np.ndarray | None:
             None,
             f"It needs all of {listed(names)}; leave the cells empty of one that was not recorded.",
         )
-    parts = [_cells(replace(column, name=name, event_shape=()), source.get(name), source) for name in names]
+    parts = []
+    for name in names:
+        one, raw = replace(column, name=name, event_shape=()), source.get(name)
+        between = take_intervals(one, raw, source.fail) if isinstance(raw, Interval) or raw.dtype == object else None
+        if between is not None:
+            advice = "Intervals are for variables of one number a unit: give the value, or leave the cell empty."
+            raise source.fail(name, "holds an interval", between.cells, advice)
+        parts.append(_cells(one, raw, source))
     return np.stack(parts, axis=-1).reshape(len(source.index), *column.event_shape)
 
 

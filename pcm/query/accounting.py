@@ -39,6 +39,8 @@ def account_of(run: Evaluation) -> Account:
     if run.latent is not None:
         if not run.latent.space.closed:
             notes.append("missing values are taken to be missing at random given what is observed")
+        for name, partly in run.latent.space.cells.partly.items():
+            notes.append(f"{name} is recorded in part for {int(partly.sum())} of {run.units} units")
         for name, (low, high) in run.bounds.items():
             count = int(((low > -math.inf) | (high < math.inf)).sum())
             notes.append(f"{name} is known to lie in an interval for {count} of {run.units} units")

@@ -96,6 +96,7 @@ def test_draws_of_the_open_cells_have_their_conditional_law():
     draws = cf.draws("v", "factual")[:, 0, 0]
     assert stats.kstest(draws, stats.norm(1.2, 0.6).cdf).pvalue > 1e-4
     assert "exact Gaussian" in cf.account.sites["v"].abduction
+    assert "v is recorded in part for 1 of 1 units" in cf.account.notes
 
 
 # -- fits --------------------------------------------------------------------------------------------------------------
@@ -259,4 +260,11 @@ def test_a_noise_known_in_part_carries_no_column():
 def test_half_a_vector_of_a_frame_without_the_column_says_what_to_do():
     frame = pd.DataFrame({"v[0]": [1.0]})
     with pytest.raises(pcm.PCMError, match=r"v\[1\].*leave the cells empty"):
+        triple(np.eye(3)).counterfactual(frame, do={"a": 0.0})
+
+
+def test_an_interval_in_a_vector_is_refused_by_name():
+    frame = triple(np.eye(3)).sample(2, seed=0).astype(object)
+    frame.loc[1, "v[1]"] = pcm.Interval(0.0, 1.0)
+    with pytest.raises(pcm.PCMError, match=r"'v\[1\]'.*interval.*row 1.*one number a unit"):
         triple(np.eye(3)).counterfactual(frame, do={"a": 0.0})

@@ -217,3 +217,15 @@ def test_what_is_not_one_to_one_together_is_refused(columns, words):
     with pytest.raises(EvidenceError, match=rf"columns x, y share their noises.*({words})") as caught:
         of(*columns).counterfactual({"x": [1.0], "y": [2.0]}, do={"a": 0.0})
     assert caught.value.column == "x" and caught.value.rows == [0]
+
+
+def test_systems_of_other_shapes_and_mixed_cells_are_refused():
+    normal = dist.Normal(torch.zeros(2), 1.0).to_event(1)
+    with pytest.raises(EvidenceError, match=r"x, y share their noises.*mix the cells of 'b'"):
+        of(lambda a, b: a + b.flip(-1), lambda a, b: 2 * a - b, a=normal, b=normal).counterfactual(
+            {"x": [[1.0, 2.0]], "y": [[0.0, 1.0]]}, do={"a": np.zeros((1, 2))}
+        )
+    with pytest.raises(EvidenceError, match=r"share their noises.*have different shapes"):
+        of(lambda a, b: a + b.sum(-1), lambda a, b: 2 * b + a[..., None], b=normal).counterfactual(
+            {"x": [1.0], "y": [[0.0, 1.0]]}, do={"a": 0.0}
+        )

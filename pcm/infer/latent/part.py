@@ -241,7 +241,7 @@ class Part:
         so. Nothing is differentiated through them, nor through others whose weight is negligible: a derivative
         overflows (or is 0/0) long before a value does.
         """
-        far, graded = radius > OUT, torch.is_grad_enabled()
+        far, graded = radius > (math.inf if self.kind == "drawn" else OUT), torch.is_grad_enabled()
         with torch.set_grad_enabled(graded and not bool(far.any())):
             found = self._inner(parameters, place, nodes)
         bad = ~torch.isfinite(found[0])

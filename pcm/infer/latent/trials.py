@@ -91,6 +91,9 @@ def together(space: Space, links: Sequence[Link], parameters: Mapping[str, Tenso
     carriers, columns = (
         list(dict.fromkeys(names)) for names in zip(*((k.carrier, k.column) for k in links), strict=True)
     )
+    shapes = {(space.sites[name].inner, space.sites[name].event) for name in (*carriers, *columns)}
+    if len(shapes) > 1:
+        return False, f"and {listed(carriers)} have different shapes, and are solved cell by cell"
     size, generator = len(carriers), torch.Generator().manual_seed(2)
     rows, count, uniform = _prepared(space, torch.stack([link.mask for link in links]).any(0), PLACES, generator)
     for name in carriers:
@@ -103,8 +106,14 @@ def together(space: Space, links: Sequence[Link], parameters: Mapping[str, Tenso
         made, back = torch.func.vjp(lambda given: trial.run(columns, (), given), at)
         blank = {name: torch.zeros_like(value) for name, value in made.items()}
         slopes = {name: back({**blank, name: torch.ones_like(made[name])})[0] for name in columns}
+        weight = torch.rand(made[columns[0]].shape, generator=generator, dtype=made[columns[0]].dtype)
+        turned = {name: back({**blank, name: weight})[0] for name in columns}
     except RuntimeError as error:
         return False, f"cannot be differentiated in {listed(carriers)} ({error})"
+    for column, name in itertools.product(columns, carriers):
+        mixed = (turned[column][name] - weight * slopes[column][name]).abs() > 1e-9 * (1 + slopes[column][name].abs())
+        if bool(mixed.any()):
+            return False, f"mix the cells of '{name}', and are solved cell by cell"
     axis = len(space.sites[columns[0]].inner)
     jacobian = torch.zeros(1, dtype=space.program.dtype)  # (place, trial, cell, equation, carrier)
     inside = torch.zeros(PLACES * count, size, dtype=torch.bool)

@@ -134,7 +134,7 @@ class _Level:
                 here[link.carrier] = here[link.carrier] + part if link.carrier in here else part
             return here
 
-        made, back = torch.func.vjp(columns, points)
+        made, back = torch.func.vjp(columns, points)  # type: ignore[assignment]
         gap = {name: self.targets[name] - value for name, value in made.items()}
         slope: dict[str, dict[str, Tensor]] = {}
         for turn in range(max(map(len, self.systems))):  # one column of every system at a time

@@ -61,7 +61,7 @@ def one_to_one(
     trial = _Trial(space, parameters, rows, uniform)
     try:
         value = trial.run((column,), (carrier,))[carrier]
-        made, back = torch.func.vjp(lambda at: trial.run((column,), (), {carrier: at})[column], value.detach())
+        made, back = torch.func.vjp(lambda at: trial.run((column,), (), {carrier: at})[column], value.detach())  # type: ignore[assignment]
         slope = back(torch.ones_like(made))[0]
         weight = torch.rand(made.shape, generator=generator, dtype=made.dtype)
         mixed = (back(weight)[0] - weight * slope).abs() > 1e-9 * (1 + slope.abs())
@@ -103,7 +103,7 @@ def together(space: Space, links: Sequence[Link], parameters: Mapping[str, Tenso
     trial = _Trial(space, parameters, rows, uniform)
     try:
         at = {name: value.detach() for name, value in trial.run(columns, carriers).items() if name in carriers}
-        made, back = torch.func.vjp(lambda given: trial.run(columns, (), given), at)
+        made, back = torch.func.vjp(lambda given: trial.run(columns, (), given), at)  # type: ignore[assignment]
         blank = {name: torch.zeros_like(value) for name, value in made.items()}
         slopes = {name: back({**blank, name: torch.ones_like(made[name])})[0] for name in columns}
         weight = torch.rand(made[columns[0]].shape, generator=generator, dtype=made[columns[0]].dtype)

@@ -101,17 +101,28 @@ class BinomialCoupling(Counts):
         return None if count is None else count + 1
 
     def transition(self, fn: Any, value: Tensor, other: Any) -> Tensor:
-        """Overlaps of intervals with every outcome's."""
+        """Overlaps of the factual interval with every outcome's."""
+        return self._overlaps(self.tail(fn, value - 1.0), self.tail(fn, value), other)
+
+    def transition_after(self, fn: Any, value: Tensor, middle: Any, at: Tensor, other: Any) -> Tensor:
+        """Overlaps of what the intervals of two worlds share with every outcome's; (batch, category)."""
+        low = torch.maximum(self.tail(fn, value - 1.0), self.tail(middle, at - 1.0))
+        return self._overlaps(low, torch.minimum(self.tail(fn, value), self.tail(middle, at)), other)
+
+    def _overlaps(self, low: Tensor, high: Tensor, other: Any) -> Tensor:
+        """The share of each outcome's interval in the interval between two signed log tails; (batch, category)."""
         count = constant_count(other)
         if count is None:
-            return super().transition(fn, value, other)
-        outcome = torch.arange(count + 1, dtype=value.dtype, device=value.device)
-        low, high = self.tail(fn, value - 1.0).unsqueeze(-1), self.tail(fn, value).unsqueeze(-1)
+            raise TypeError("a Binomial whose total_count differs between units has no table of transitions")
+        outcome = torch.arange(count + 1, dtype=low.dtype, device=low.device)
+        low, high = low.unsqueeze(-1), high.unsqueeze(-1)
         p, q = (each.unsqueeze(-1) for each in _probabilities(other))
-        ends = _binomial_tail(outcome, torch.tensor(float(count), dtype=value.dtype), p, q)
+        ends = _binomial_tail(outcome, torch.tensor(float(count), dtype=low.dtype), p, q)
         ends = ends.expand(torch.broadcast_shapes(ends.shape, (*low.shape[:-1], 1)))
         starts = torch.cat([torch.full_like(ends[..., :1], -torch.inf), ends[..., :-1]], -1)
-        return tail.mass(torch.maximum(low, starts), torch.minimum(high, ends)) / tail.mass(low, high)
+        total = tail.mass(low, high)
+        overlap = tail.mass(torch.maximum(low, starts), torch.minimum(high, ends))
+        return overlap / torch.where(total > 0, total, 1.0)
 
 
 class NegativeBinomials(Counts):

@@ -19,6 +19,7 @@ All methods run under ``torch.func.vmap`` (over draws): no ``.item()``, no Pytho
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
@@ -45,6 +46,8 @@ class Coupling(ABC):
     pointwise : bool
         A continuous value determines its noise. False where it leaves some open (which component of a mixture it came
         from, what lies behind an atom); then ``abduct`` needs ``uniform`` as if the values were discrete.
+    longest_chain : float
+        Categories up to which ``transition_after`` is worth its cost.
     """
 
     name: ClassVar[str]
@@ -52,6 +55,7 @@ class Coupling(ABC):
     discrete: ClassVar[bool] = False
     rung: ClassVar[int] = 3
     pointwise: ClassVar[bool] = True
+    longest_chain: ClassVar[float] = math.inf
 
     @property
     def invertible(self) -> bool:
@@ -115,10 +119,10 @@ class Coupling(ABC):
         """``P(x' = k | x = value)`` for k = 0..K-1, in closed form, shape value's batch + ``(category,)``."""
         raise TypeError(f"{type(self).__name__} has no transition probabilities")
 
-    @property
-    def chained(self) -> bool:
-        """Whether :meth:`transition_after` is there."""
-        return type(self).transition_after is not Coupling.transition_after
+    def chained(self, categories: int | None) -> bool:
+        """Whether :meth:`transition_after` is there for that many categories."""
+        known = type(self).transition_after is not Coupling.transition_after
+        return known and categories is not None and categories <= self.longest_chain
 
     def transition_after(self, fn: Any, value: Tensor, middle: Any, at: Tensor, other: Any) -> Tensor:
         """``P(x'' = k | x = value, x' = at)`` where ``middle`` and ``other`` are two further worlds' distributions; as

@@ -36,6 +36,7 @@ from torch import Tensor
 from pcm.couplings.coupling import Coupling
 from pcm.couplings.finite import FINITE, at_outcome, codes, expected, log_table, outcomes, size
 from pcm.couplings.parameters import plain
+from pcm.couplings.races import third_winner
 from pcm.errors import CouplingError
 
 __all__ = ["GumbelMax", "transition_table"]
@@ -51,6 +52,7 @@ class GumbelMax(Coupling):
     name: ClassVar[str] = "gumbel_max"
     families = FINITE
     discrete: ClassVar[bool] = True
+    longest_chain: ClassVar[float] = 6
 
     def noise_event(self, fn: Any) -> torch.Size:
         """``(category,)``."""
@@ -96,6 +98,13 @@ class GumbelMax(Coupling):
     def transition(self, fn: Any, value: Tensor, other: Any) -> Tensor:
         """The closed form; (batch, category)."""
         return transition_table(log_table(fn), codes(fn, value), log_table(other))
+
+    def transition_after(self, fn: Any, value: Tensor, middle: Any, at: Tensor, other: Any) -> Tensor:
+        """The closed form over three worlds (:mod:`pcm.couplings.races`); (batch, category)."""
+        tables = [log_table(each) for each in (fn, middle, other)]
+        return third_winner(
+            transition_table, tables[0], codes(fn, value), tables[1], codes(middle, at), tables[2]
+        )
 
     def probability(self, fn: Any, value: Tensor, other: Any, outcome: Tensor) -> Tensor:
         """Entry of :meth:`transition`."""

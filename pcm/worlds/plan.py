@@ -270,8 +270,8 @@ class WorldPlan:
         assert self.reference is not None
         if isinstance(self.sets.get(source), Stochastic) or isinstance(self.reference.sets.get(source), Stochastic):
             return False
-        coupling = self.structure.sites[source].coupling
-        return source in self.afresh or (coupling is not None and coupling.chained)
+        site = self.structure.sites[source]
+        return source in self.afresh or (site.coupling is not None and site.coupling.chained(site.cardinality))
 
     def branches(self, name: str) -> dict[str, int] | None:
         """Finite random sites above ``name`` with their cardinalities, those of the reference world under the name

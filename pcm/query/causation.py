@@ -20,6 +20,9 @@ They depend on the coupling, which no data identify; :func:`pcm.bounds` gives wh
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -39,7 +42,7 @@ from pcm.query.model import Model
 from pcm.query.question import Question
 from pcm.query.sampling import sample
 from pcm.query.setting import Setting, enumerate_joint, exact_words
-from pcm.worlds import Joint, Replayed
+from pcm.worlds import Factual, Joint, Replayed, Target
 
 __all__ = [
     "probability_of_necessity",
@@ -163,34 +166,59 @@ def _of_units(
     took, happened = run.points.factual[treatment], run.points.factual[outcome] == event
     necessary = (took == codes["treated"]) & happened
     sufficient = (took == codes["control"]) & ~happened
+    notes: list[str] = []
     if kind == "necessity":
         member, chance = necessary, 1 - run.probability("control", outcome, torch.as_tensor(event))
     elif kind == "sufficiency":
         member, chance = sufficient, run.probability("treated", outcome, torch.as_tensor(event))
     else:
-        member, chance = torch.ones_like(happened), _both(run, outcome, event, took, codes, necessary, sufficient)
+        member, chance = torch.ones_like(happened), _of_own_arm(run, outcome, event, necessary, sufficient)
+        known = (took == codes["treated"]) | (took == codes["control"])
+        if not bool(known.all()):
+            other, words = _of_other_arms(run, worlds, outcome, event)
+            chance = torch.where(known, chance, other)
+            notes.append(f"units with {treatment} neither {asked.treated!r} nor {asked.control!r}: {words}")
     if not bool(member.any()):
         raise nobody()
-    return chance[:, member].numpy(), found.index[member.numpy()], account_of(run)
+    account = account_of(run)
+    return (
+        chance[:, member].numpy(),
+        found.index[member.numpy()],
+        replace(account, notes=(*account.notes, *notes)),
+    )
 
 
-def _both(
-    run: Evaluation,
-    outcome: str,
-    event: float,
-    took: Tensor,
-    codes: dict[str, float],
-    necessary: Tensor,
-    sufficient: Tensor,
-) -> Tensor:
-    """``P(Y_t = y, Y_c ≠ y | unit)``: in closed form where the unit took one of the two, by shared draws else."""
-    known = (took == codes["treated"]) | (took == codes["control"])
+def _of_own_arm(run: Evaluation, outcome: str, event: float, necessary: Tensor, sufficient: Tensor) -> Tensor:
+    """``P(Y_t = y, Y_c ≠ y | unit)`` of units that took one of the two: what they did not take is all that is open."""
     but_for = 1 - run.probability("control", outcome, torch.as_tensor(event))
     enough = run.probability("treated", outcome, torch.as_tensor(event))
-    chance = torch.where(necessary, but_for, 0.0) + torch.where(sufficient, enough, 0.0)
-    if bool(known.all()):
-        return chance
+    return torch.where(necessary, but_for, 0.0) + torch.where(sufficient, enough, 0.0)
+
+
+def _of_other_arms(
+    run: Evaluation, worlds: Mapping[str, Mapping[Target, Any]], outcome: str, event: float
+) -> tuple[Tensor, str]:
+    """The same of units that took neither, and how: the law of both worlds' outcomes, or draws they share."""
+    tied = Evaluation(
+        run.model,
+        run.values,
+        run.index,
+        {"treated": worlds["treated"]},
+        run.parameters,
+        draws=run.requested,
+        seed=run.seed,
+        references={"treated": worlds["control"]},
+    )
+    branches = tied.plans["treated"].branches_of_both(outcome)
+    if branches is not None:
+
+        def both(here: Replayed, past: Factual) -> Tensor:
+            assert here.reference is not None
+            first, second = (each.values.get(outcome, past.values[outcome]) for each in (here, here.reference))
+            return ((first == event) & (second != event)).to(tied.program.dtype)
+
+        found = tied.expect("treated", outcome, both, branches)
+        return found, f"exact over {math.prod(branches.values())} joint assignments of the two worlds"
     first, second = run.drawn("treated", outcome) == event, run.drawn("control", outcome) != event
-    drawn = (first & second).to(chance.dtype)
-    drawn = drawn if len(chance) == len(drawn) else drawn.mean(0, keepdim=True)
-    return torch.where(known, chance, drawn)
+    drawn = (first & second).to(run.program.dtype)
+    return run._of_draws(drawn), f"averaged over {run.draws} draws of noise that the two worlds share"

@@ -37,9 +37,15 @@ __all__ = ["Evaluation"]
 class Evaluation(Runs):
     """Expectations over what the evidence and the parameters leave open; see :class:`pcm.query.runs.Runs`."""
 
-    def expect(self, world: str, name: str, payload: Callable[[Replayed, Factual], Tensor]) -> Tensor:
-        """``Σ_a P(a | evidence) payload(a)`` over the assignments above ``name``, ``(lane, …)``."""
-        branches = self.plans[world].branches(name)
+    def expect(
+        self,
+        world: str,
+        name: str,
+        payload: Callable[[Replayed, Factual], Tensor],
+        branches: dict[str, int] | None = None,
+    ) -> Tensor:
+        """``Σ_a P(a | evidence) payload(a)`` over the assignments above ``name`` (of ``branches``), ``(lane, …)``."""
+        branches = self.plans[world].branches(name) if branches is None else branches
         assert branches is not None
         if not branches and self.main.single:
             with self.program.sealed():

@@ -276,16 +276,24 @@ class WorldPlan:
     def branches(self, name: str) -> dict[str, int] | None:
         """Finite random sites above ``name`` with their cardinalities, those of the reference world under the name
         ``site@reference``; None where they are too many or not finite."""
-        found: dict[str, int | None] = {}
-        borrowed = self.borrowed(name)
-        for source in self._shape.randomness[name]:
-            if source in borrowed and not self.joins(source):
-                return None
-            if source != name:
-                found[source] = self.categories(source)
-        for source in borrowed:
-            assert self.reference is not None
-            found[source + REFERENCE] = self.reference.categories(source)
+        own = self._shape.randomness[name]
+        return self._few(tuple(source for source in own if source != name), own, self.borrowed(name))
+
+    def branches_of_both(self, name: str) -> dict[str, int] | None:
+        """As :meth:`branches` for ``name`` and its value in the reference world together, its own noise enumerated."""
+        assert self.reference is not None
+        own = self._shape.randomness[name]
+        return self._few(own, own, self.reference.randomness[name])
+
+    def _few(
+        self, mine: tuple[str, ...], present: tuple[str, ...], borrowed: tuple[str, ...]
+    ) -> dict[str, int] | None:
+        """Cardinalities of random sites of this world (of those ``present``) and of the reference world, if few."""
+        if any(source in borrowed and not self.joins(source) for source in present):
+            return None
+        found = {source: self.categories(source) for source in mine}
+        if self.reference is not None:
+            found |= {source + REFERENCE: self.reference.categories(source) for source in borrowed}
         counts = {source: count for source, count in found.items() if count is not None}
         return counts if len(counts) == len(found) and math.prod(counts.values()) <= MAX_ASSIGNMENTS else None
 

@@ -48,11 +48,13 @@ class Factual:
 
 @dataclass
 class Replayed:
-    """One world's run: values of the sites that changed, their distributions, and how likely the assignment was."""
+    """One world's run: values of the sites that changed, their distributions, how likely the assignment was, and the
+    run of the world it refers to."""
 
     values: dict[str, Tensor] = field(default_factory=dict)
     fns: dict[str, Any] = field(default_factory=dict)
     weight: Tensor | None = None
+    reference: Replayed | None = None
 
 
 class _Found(Exception):
@@ -127,6 +129,7 @@ def replay(
         there = {name.removesuffix(REFERENCE): code for name, code in given.items() if name.endswith(REFERENCE)}
         borrowed = replay(program, plan.reference, past, parameters, assigned=there, uniform=noise)
         run.reference, run.borrowed, run.out.weight = borrowed.values, borrowed, borrowed.weight
+        run.out.reference = borrowed
     run.spend = spend and plan.reference is None
     run.covariates = {name: run.covariate(name) for name in program.structure.covariates}
     program.execute(run.act, past.units, run.covariates)

@@ -162,6 +162,23 @@ def test_probabilities_of_causation(case):
             assert is_exact(ask(scm, treatment, "v3"), truth)
 
 
+def test_probabilities_of_causation_of_given_units(case):
+    """Also of units that took a third value: theirs is a law over three worlds."""
+    made, scm, weight, noise = case
+    natural = made.world(noise)
+    rows = pd.DataFrame(natural).drop_duplicates(ignore_index=True)
+    fits = np.all([natural[n][None] == rows[n].to_numpy()[:, None] for n in made.names], axis=0) * weight
+    last = made.sizes[1] - 1
+    for treated, control in itertools.permutations({0, 1, last}, 2):
+        on, off = (made.world(noise, {"v1": value})["v3"] for value in (treated, control))
+        truth = fits @ ((on == 1) & (off == 0)) / fits.sum(1)
+        found = pcm.probability_of_necessity_and_sufficiency(
+            scm, "v1", "v3", treated=treated, control=control, data=rows
+        )
+        assert np.abs(found.units.mean - truth).max() <= 1e-12 and "draws of noise" not in str(found.account)
+        assert ("joint assignments of the two worlds" in str(found.account.notes)) == (last == 2)
+
+
 def test_units_with_their_own_evidence(case):
     """Nested worlds of given units: each one's noise types are those that its row leaves."""
     made, scm, weight, noise = case

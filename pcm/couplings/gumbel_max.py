@@ -102,9 +102,7 @@ class GumbelMax(Coupling):
     def transition_after(self, fn: Any, value: Tensor, middle: Any, at: Tensor, other: Any) -> Tensor:
         """The closed form over three worlds (:mod:`pcm.couplings.races`); (batch, category)."""
         tables = [log_table(each) for each in (fn, middle, other)]
-        return third_winner(
-            transition_table, tables[0], codes(fn, value), tables[1], codes(middle, at), tables[2]
-        )
+        return third_winner(transition_table, tables[0], codes(fn, value), tables[1], codes(middle, at), tables[2])
 
     def probability(self, fn: Any, value: Tensor, other: Any, outcome: Tensor) -> Tensor:
         """Entry of :meth:`transition`."""

@@ -24,6 +24,7 @@ against the rates ``max(p_m / p_i, q_m / q_i)``, and the law over two worlds doe
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -100,7 +101,7 @@ def _apart(p: Tensor, q: Tensor, r: Tensor, i: Tensor, j: Tensor) -> Tensor:
     places = torch.sort(torch.minimum(torch.maximum(places, start), end), -1).values.unbind(-1)
     total = torch.zeros_like(p)
     before = _cuts(p, q, r, places[0])
-    for place, following in zip(places[:-1], places[1:], strict=True):
+    for place, following in pairwise(places):
         after = _cuts(p, q, r, following)
         total = total + _slice(p, q, r, i, j, (place, *before), (following, *after))
         before = after

@@ -19,7 +19,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,6 +28,7 @@ from torch import Tensor
 from pcm.couplings import unwrap
 from pcm.errors import QueryError
 from pcm.program import Site
+from pcm.query.board import Fold, Payload
 from pcm.query.moments import Moments, moments_of
 from pcm.query.runs import Runs
 from pcm.worlds import Factual, Replayed, Stochastic
@@ -53,7 +55,6 @@ class Evaluation(Runs):
                 if now is not None:
                     return payload(now, self.past)[None]
         count, axis = math.prod(branches.values()), len(self.site(name).inner)
-        total: dict[str, Tensor] = {}
 
         def one(made: Replayed, past: Factual) -> dict[str, Tensor]:
             found = payload(made, past)
@@ -64,22 +65,17 @@ class Evaluation(Runs):
             weight = made.weight.reshape(shape)
             return {"sum": torch.where(weight > 0, found, 0.0) * weight}
 
-        def reduce(out: dict[str, Tensor], part: slice) -> None:
+        def add(total: Any, out: dict[str, Tensor], part: slice) -> Tensor:
             found = out["sum"]
-            if not total:
-                total["sum"] = found.new_zeros((self.lanes, *found.shape[1:]))
-            total["sum"].index_add_(0, torch.arange(part.start, part.stop) // count, found)
+            total = found.new_zeros((self.lanes, *found.shape[1:])) if total is None else total
+            return total.index_add_(0, torch.arange(part.start, part.stop) // count, found)
 
-        self._enumerate(world, branches, one, reduce)
-        return self.main.collapse(total["sum"], axis)
+        kind = name, payload.__qualname__
+        return self.main.collapse(self._enumerate(world, branches, one, add, kind), axis)
 
     def _enumerate(
-        self,
-        world: str,
-        branches: dict[str, int],
-        payload: Callable[[Replayed, Factual], dict[str, Tensor]],
-        reduce: Callable[[dict[str, Tensor], slice], None],
-    ) -> None:
+        self, world: str, branches: dict[str, int], payload: Payload, fold: Fold, kind: Hashable = None
+    ) -> Any:
         """Run the world under every parameter draw and joint assignment of ``branches``."""
         codes = torch.tensor(list(itertools.product(*map(range, branches.values()))), dtype=torch.int64)
         count = len(codes)
@@ -89,7 +85,47 @@ class Evaluation(Runs):
             assigned = {source: codes[lane % count, place] for place, source in enumerate(branches)}
             return {**self.main.inputs(lane // count), **({"assigned": assigned} if branches else {})}
 
-        self._over(world, payload, self.lanes * count, inputs=inputs, reduce=reduce)
+        kind = None if kind is None else ("enumerated", kind, tuple(branches.items()))
+        return self._over(world, payload, self.lanes * count, inputs=inputs, kind=kind, fold=fold)
+
+    def law_of(self, world: str, name: str, payload: Callable[[Replayed, Factual], Tensor]) -> Tensor:
+        """Expectation of what a site's own law gives in closed form: over the assignments above it where those are
+        few, else over draws of what is open there; a row a parameter draw, ``(lane, …)``."""
+        if self.exact(world, name):
+            return self.expect(world, name, payload)
+        sources = tuple(source for source in self.plans[world].randomness[name] if source != name)
+        each = self.main is self.sampled
+
+        def add(total: Any, out: dict[str, Tensor], part: slice) -> Tensor:
+            found = out["sum"]
+            if total is None:
+                total = found.new_zeros((self.draws if each else 1, *found.shape[1:]))
+            lane = torch.arange(part.start, part.stop)
+            return total.index_add_(0, lane if each else torch.zeros_like(lane), found)
+
+        found = self._over(
+            world,
+            lambda made, past: {"sum": payload(made, past)},
+            self.draws,
+            inputs=self._noise(world, sources),
+            kind=self._noise_kind(payload.__qualname__, world, name, sources),
+            fold=add,
+            states=self.sampled,
+        )
+        return found if each else found / self.draws
+
+    def has_law(self, world: str, name: str) -> bool:
+        """Whether a discrete site keeps its mechanism, whose law given all above it is in closed form."""
+        plan, site = self.plans[world], self.site(name)
+        return (
+            name in plan.sources
+            and site.discrete
+            and site.coupling is not None
+            and not site.inner
+            and name not in plan.natural
+            and not isinstance(plan.sets.get(name), Stochastic)
+            and not plan.draws_edges(name)
+        )
 
     def average(self, world: str, name: str) -> Tensor:
         """Expected value over the lanes too, ``(*inner, unit, *event)``, without keeping each lane's value."""
@@ -111,19 +147,21 @@ class Evaluation(Runs):
             return found[0] if len(found) == 1 else found.mean(0)
         key = ("average", world, name)
         if key not in self._cache:
-            total: list[Tensor] = []
 
-            def add(out: dict[str, Tensor], part: slice) -> None:
-                total[:] = [out["value"].sum(0) + (total[0] if total else 0.0)]
+            def add(total: Any, out: dict[str, Tensor], part: slice) -> Tensor:
+                total = out["value"].new_zeros((1, *out["value"].shape[1:])) if total is None else total
+                # one lane after the other, however they are chunked
+                return total.index_add_(0, torch.zeros(part.stop - part.start, dtype=torch.int64), out["value"])
 
-            self._over(
+            total = self._over(
                 world,
                 lambda made, past: {
                     "value": (made.values[name] if name in made.values else past.values[name]).to(self.program.dtype)
                 },
                 self.lanes,
                 inputs=self.main.inputs,
-                reduce=add,
+                kind=("average", name),
+                fold=add,
             )
             found = total[0] / self.lanes
             self._finite(found, name, world, 0)
@@ -144,19 +182,18 @@ class Evaluation(Runs):
     def _mean(self, world: str, name: str) -> Tensor:
         if not self.random(world, name):
             return self.main.collapse(self.value(world, name).to(self.program.dtype), len(self.site(name).inner))
+        coupling = self.site(name).coupling
+        if self.has_law(world, name) and coupling is not None:
+
+            def expected(made: Replayed, past: Factual) -> Tensor:
+                return coupling.expectation(unwrap(past.fns[name])[0], past.values[name], unwrap(made.fns[name])[0])
+
+            found = self.law_of(world, name, expected)
+            self._finite(found, name, world, 1)
+            return found
         if not self.exact(world, name):
             return self._of_draws(self.drawn(world, name).to(self.program.dtype))
-        site = self.site(name)
         if name in self.plans[world].sources:
-            if not isinstance(self.plans[world].sets.get(name), Stochastic) and site.coupling is not None:
-                coupling = site.coupling
-
-                def expected(made: Replayed, past: Factual) -> Tensor:
-                    return coupling.expectation(unwrap(past.fns[name])[0], past.values[name], unwrap(made.fns[name])[0])
-
-                found = self.expect(world, name, expected)
-                self._finite(found, name, world, 1)
-                return found
             chances = self.chances(world, name)
             return chances @ torch.arange(chances.shape[-1], dtype=chances.dtype)
         return self.expect(world, name, lambda made, past: made.values[name].to(self.program.dtype))
@@ -174,7 +211,6 @@ class Evaluation(Runs):
         branches = plan.branches(name)
         if name in plan.sources or branches is None or self.lanes * math.prod(branches.values()) * self.units > 2**25:
             return None
-        found: list[tuple[Tensor, Tensor]] = []
 
         def keep(made: Replayed, past: Factual) -> dict[str, Tensor]:
             value = made.values[name].to(self.program.dtype)
@@ -183,7 +219,9 @@ class Evaluation(Runs):
                 "weight": torch.ones_like(value) if made.weight is None else made.weight + 0 * value,
             }
 
-        self._enumerate(world, branches, keep, lambda out, part: found.append((out["value"], out["weight"])))
+        found = self._enumerate(
+            world, branches, keep, lambda held, out, part: [*(held or []), (out["value"], out["weight"])]
+        )
         values, weights = (torch.cat(parts) for parts in zip(*found, strict=True))
         if self.main.weights is not None:
             each = len(values) // self.lanes
@@ -200,6 +238,14 @@ class Evaluation(Runs):
 
     def _chances(self, world: str, name: str) -> Tensor:
         site, count = self.site(name), self.category_count(name)
+        if self.random(world, name) and self.has_law(world, name) and site.cardinality is not None:
+            coupling = site.coupling
+            assert coupling is not None
+
+            def transition(made: Replayed, past: Factual) -> Tensor:
+                return coupling.transition(unwrap(past.fns[name])[0], past.values[name], unwrap(made.fns[name])[0])
+
+            return self.law_of(world, name, transition).clamp(min=0.0)
         if not self.exact(world, name) or not self.random(world, name):
             found = self.drawn(world, name) if self.random(world, name) else self.value(world, name)
             hot = torch.nn.functional.one_hot(self.codes(found, site), count).to(self.program.dtype)
@@ -213,17 +259,10 @@ class Evaluation(Runs):
                     self.program.dtype
                 ),
             )
-        if isinstance(action, Stochastic):
-            fn = action.distribution
-            mass = fn.log_prob(fn.enumerate_support(expand=False)).exp().flatten()
-            return mass.expand(self.lanes, self.units, count)
-        coupling = site.coupling
-        assert coupling is not None
-
-        def transition(made: Replayed, past: Factual) -> Tensor:
-            return coupling.transition(unwrap(past.fns[name])[0], past.values[name], unwrap(made.fns[name])[0])
-
-        return self.expect(world, name, transition).clamp(min=0.0)
+        assert isinstance(action, Stochastic)  # its mechanism has a law
+        fn = action.distribution
+        mass = fn.log_prob(fn.enumerate_support(expand=False)).exp().flatten()
+        return mass.expand(self.lanes, self.units, count)
 
     def probability(self, world: str, name: str, outcome: Tensor) -> Tensor:
         """``P(variable = outcome)``, a row a parameter draw, ``(lane, *inner, unit, *event)``."""
@@ -232,19 +271,18 @@ class Evaluation(Runs):
             found = self.codes(self.value(world, name), site)
             return self.main.collapse((found == outcome).to(self.program.dtype), len(site.inner))
         if site.cardinality is not None and not site.inner and (site.scalar or site.one_hot):
-            if site.cardinality == 2 and site.scalar and self.exact(world, name):
+            if site.cardinality == 2 and site.scalar and (self.exact(world, name) or self.has_law(world, name)):
                 one = self.mean(world, name)
                 return one if int(outcome) == 1 else 1 - one
             return self.chances(world, name)[..., int(outcome)]
-        if self.exact(world, name) and name in self.plans[world].sources and site.coupling is not None:
+        if self.has_law(world, name) and site.coupling is not None:
             coupling = site.coupling
-            if not isinstance(self.plans[world].sets.get(name), Stochastic):
 
-                def chance(made: Replayed, past: Factual) -> Tensor:
-                    before, after = unwrap(past.fns[name])[0], unwrap(made.fns[name])[0]
-                    return coupling.probability(before, past.values[name], after, outcome)
+            def chance(made: Replayed, past: Factual) -> Tensor:
+                before, after = unwrap(past.fns[name])[0], unwrap(made.fns[name])[0]
+                return coupling.probability(before, past.values[name], after, outcome)
 
-                return self.expect(world, name, chance).clamp(0.0, 1.0)
+            return self.law_of(world, name, chance).clamp(0.0, 1.0)
         if self.exact(world, name) and name not in self.plans[world].sources:
             return self.expect(
                 world, name, lambda made, past: (self.codes(made.values[name], site) == outcome).to(self.program.dtype)

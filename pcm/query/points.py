@@ -20,11 +20,9 @@ from torch import Tensor
 from pcm.couplings import unwrap
 from pcm.query.evidence import check_evidence, check_finite
 from pcm.query.model import Model
-from pcm.worlds import Factual, Replayed, Stochastic, WorldPlan, replay
+from pcm.worlds import SMALL, Factual, Replayed, Stochastic, WorldPlan, replay, settle_allocator
 
 __all__ = ["BLOCK", "Points", "points"]
-
-_settled = False
 
 #: Units in a block; up to twice as many are run at once.
 BLOCK = 65_536
@@ -111,18 +109,9 @@ def points(
     return found
 
 
-def _settle_allocator() -> None:
-    """Let the C library keep freed buffers of up to 32 MB: by default it returns them, and page faults cost as much
-    as the arithmetic. Freeing one large block once raises its threshold for the rest of the process."""
-    global _settled
-    if not _settled:
-        torch.empty(32 * 2**20 - 2**16, dtype=torch.uint8)
-        _settled = True
-
-
 def _blocks(units: int) -> Iterator[tuple[int, int]]:
-    if units > BLOCK // 4:
-        _settle_allocator()
+    if units > SMALL:
+        settle_allocator()
     if units <= 2 * BLOCK:
         yield 0, units
         return

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -28,6 +28,7 @@ from torch import Tensor
 from pcm.errors import InterventionError
 from pcm.io import row_ids
 from pcm.program import Site
+from pcm.query.board import Asked, Board, Fold, Payload
 from pcm.query.evidence import check_cells, check_finite
 from pcm.query.lanes import Lanes, lanes_of
 from pcm.query.memory import Store, check_fits
@@ -43,6 +44,9 @@ Intervention = Any
 
 #: Bytes of intermediate results that are kept at least where many worlds are asked for one outcome.
 LEAST = 2**26
+
+#: Worlds that share a factual run at most.
+TOGETHER = 16
 
 
 class Runs:
@@ -125,6 +129,7 @@ class Runs:
                     site=name,
                 )
         self.looped = False
+        self._board: Board | None = None
         size = self._result_size()
         if limit is not None:
             self._cache = Store(max(0, limit - 2 * size))  # the values kept, and an array of them handed out
@@ -185,6 +190,12 @@ class Runs:
         """How many draws there are."""
         return self.sampled.count
 
+    @property
+    def breadth(self) -> int:
+        """Bytes a run holds of one unit in one lane, at most: two worlds' distributions and values, and what the
+        arithmetic takes on its way."""
+        return 8 * (6 * len(self.structure.sites) + 8)
+
     def _first_values(self) -> dict[str, Tensor]:
         """Likely values of what is missing, to check the program with."""
         if self.latent is None:
@@ -214,38 +225,90 @@ class Runs:
     def _over(
         self,
         world: str,
-        payload: Callable[[Replayed, Factual], dict[str, Tensor]],
+        payload: Payload,
         lanes: int,
         *,
         inputs: Callable[[slice], dict[str, Any]],
-        reduce: Callable[[dict[str, Tensor], slice], None] | None = None,
+        kind: Hashable = None,
+        fold: Fold | None = None,
         states: Lanes | None = None,
-    ) -> dict[str, Tensor]:
-        """One world's payload over lanes of knowledge (of ``states``), assignments or uniforms."""
-        plan, evidence, states = self.plans.get(world), self.evidence, states or self.main
+    ) -> Any:
+        """One world's payload over lanes of knowledge (of ``states``), assignments or uniforms.
 
-        def one(lane: dict[str, Any]) -> dict[str, Tensor]:
+        Parameters
+        ----------
+        kind : hashable, optional
+            Worlds of one kind have equal lanes and inputs: where several are asked together, they share a run.
+        fold : callable, optional
+            Takes what it returned before (None at first), a chunk's outputs and its slice; then nothing is stacked.
+        """
+        asked = Asked(world, payload, lanes, inputs, kind, fold, states)
+        return self._run([asked])[0] if self._board is None else self._board.answer(asked)
+
+    def _run(self, asked: Sequence[Asked]) -> list[Any]:
+        """Worlds of one kind under the same lanes; the factual world of each lane is run once for all of them."""
+        evidence, states = self.evidence, asked[0].states or self.main
+
+        def one(lane: dict[str, Any]) -> dict[Any, Tensor]:
             parameters = lane.get("parameters") or self._lane_parameters(0)
             if "parameters" in lane:
                 past = self._factual({**evidence, **states.missing_values(lane)}, parameters)
             else:
                 past = self.past
-            if plan is None:
-                return payload(Replayed(), past)
-            made = replay(
-                self.program,
-                plan,
-                past,
-                parameters,
-                assigned=lane.get("assigned"),
-                uniform=lane.get("uniform"),
-            )
-            return payload(made, past)
+            out: dict[Any, Tensor] = {}
+            for place, each in enumerate(asked):
+                plan, made = self.plans.get(each.world), Replayed()
+                if plan is not None:
+                    made = replay(
+                        self.program,
+                        plan,
+                        past,
+                        parameters,
+                        assigned=lane.get("assigned"),
+                        uniform=lane.get("uniform"),
+                    )
+                out |= {(place, name): value for name, value in each.payload(made, past).items()}
+            return out
 
+        folded: list[Any] = [None] * len(asked)
+
+        def reduce(out: dict[Any, Tensor], part: slice) -> None:
+            for place, each in enumerate(asked):
+                assert each.fold is not None
+                folded[place] = each.fold(folded[place], _of(out, place), part)
+
+        first = asked[0]
         with self.program.sealed():
-            out, looped = over_lanes(one, inputs, lanes, size=self.units, reduce=reduce)
+            out, looped = over_lanes(
+                one,
+                first.inputs,
+                first.lanes,
+                size=self.units,
+                room=self._room,
+                reduce=None if first.fold is None else reduce,
+            )
         self.looped |= looped
-        return out
+        return [_of(out, place) for place in range(len(asked))] if first.fold is None else folded
+
+    @property
+    def _room(self) -> int | None:
+        """Lanes × units that one chunk may have under the limit, so that what a run holds keeps to it too."""
+        return None if self.limit is None else self.limit // self.breadth
+
+    def together(self, worlds: Sequence[str], ask: Callable[[str], Any]) -> Iterator[tuple[str, Any]]:
+        """``ask(world)`` of each world in turn, where worlds of one kind share the factual run of each lane.
+
+        An answer is to the bit what it is alone: its operations are the same, on the same chunks of lanes.
+        """
+        budget = LEAST if self.limit is None else self.limit // 4
+        size = max(1, min(TOGETHER, budget // (8 * self.lanes * self.units)))
+        for start in range(0, len(worlds), size):
+            group, self._board = worlds[start : start + size], Board(self._run)
+            try:
+                answers = self._board.gather(group, ask)
+            finally:
+                self._board = None
+            yield from zip(group, answers, strict=True)
 
     @cached_property
     def evidence(self) -> dict[str, Tensor]:
@@ -290,7 +353,7 @@ class Runs:
         if name not in plan.sources:
             return True
         site = self.site(name)
-        if site.inner or name in plan.natural:
+        if site.inner or name in plan.natural or plan.draws_edges(name):
             return False
         if isinstance(plan.sets.get(name), Stochastic):
             return site.cardinality is not None and plan.categories(name) is not None
@@ -309,6 +372,7 @@ class Runs:
                 lambda made, past: {n: made.values[n] if n in made.values else past.values[n] for n in names},
                 self.lanes,
                 inputs=self.main.inputs,
+                kind=("values", name),
             )
             for other, found in reversed(out.items()):  # the one asked for is the last to be dropped
                 self._finite(found, other, world)
@@ -334,30 +398,41 @@ class Runs:
             return found.expand(self.draws, *found.shape[1:])
         key = ("drawn", world, name)
         if key not in self._cache:
-            plan = self.plans.get(world)
-            sources = plan.randomness[name] if plan is not None else ()
-
-            def inputs(part: slice) -> dict[str, Any]:
-                noise = (
-                    noise_given(plan, self.seed, self.rows, range(part.start, part.stop), sources)
-                    if plan is not None and sources
-                    else {}
-                )
-                # one state of knowledge is run once, whatever is drawn
-                state = {} if self.main.single else self.sampled.inputs(part)
-                return {**state, "uniform": noise} if noise else state
-
+            sources = self.plans[world].randomness[name] if world in self.plans else ()
             out = self._over(
                 world,
                 lambda made, past: {name: made.values[name] if name in made.values else past.values[name]},
                 self.draws,
-                inputs=inputs,
+                inputs=self._noise(world, sources),
+                kind=self._noise_kind("drawn", world, name, sources),
                 states=self.sampled,
             )
             self._finite(out[name], name, world)
             self._cache[key] = out[name]
             return out[name]
         return self._cache[key]
+
+    def _noise(self, world: str, sources: tuple[str, ...]) -> Callable[[slice], dict[str, Any]]:
+        """Inputs of draws in which these sites are open."""
+
+        def inputs(part: slice) -> dict[str, Any]:
+            draws = range(part.start, part.stop)
+            noise = noise_given(self.plans[world], self.seed, self.rows, draws, sources) if sources else {}
+            # one state of knowledge is run once, whatever is drawn
+            state = {} if self.main.single else self.sampled.inputs(part)
+            return {**state, "uniform": noise} if noise else state
+
+        return inputs
+
+    def _noise_kind(self, asked: str, world: str, name: str, sources: tuple[str, ...]) -> Hashable:
+        """Worlds in which the same sites are open have the same noise, unless a distribution or a reference world
+        brings some of its own."""
+        plan = self.plans.get(world)
+        if plan is not None and (
+            plan.reference is not None or any(isinstance(a, Stochastic) for a in plan.interventions.values())
+        ):
+            return None
+        return asked, name, sources
 
     @cached_property
     def rows(self) -> np.ndarray[Any, np.dtype[np.uint64]]:
@@ -366,3 +441,8 @@ class Runs:
 
     def _finite(self, value: Tensor, name: str, world: str, lanes: int = 1) -> None:
         check_finite(value, name, self.index, world, self.site(name), lanes)
+
+
+def _of(out: dict[Any, Tensor], place: int) -> dict[str, Tensor]:
+    """What one of the worlds run together left."""
+    return {name: value for (at, name), value in out.items() if at == place}

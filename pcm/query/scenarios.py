@@ -10,7 +10,7 @@ not depend on which others are there, and values agree to rounding.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from pcm.arguments import check_probability
 from pcm.errors import QueryError
 from pcm.query.exports import unit_labels
 from pcm.query.memory import check_fits
+from pcm.worlds import GRAIN
 
 if TYPE_CHECKING:
     from pcm.query.counterfactual import Counterfactual
@@ -32,9 +33,6 @@ __all__ = ["blocks", "means", "table"]
 
 #: Arrays of all draws that an answer holds at once: the draws, a sorted copy, what is made on the way.
 COPIES = 4
-
-#: Blocks of units are multiples of this, so that vectorised loops split them as they split the whole.
-GRAIN = 64
 
 
 def means(result: Counterfactual, name: str) -> xr.DataArray:
@@ -47,13 +45,14 @@ def means(result: Counterfactual, name: str) -> xr.DataArray:
         f"{len(worlds):,} worlds × {len(result):,} units" + (f" × {width} values" if width > 1 else ""),
         "Ask table(), or mean() world by world.",
     )
-    found: np.ndarray | None = None
-    for place, world in enumerate(worlds):
-        made = result.mean(name, world)
-        if found is None:
-            found = np.empty((len(worlds), *made.shape))
-        found[place] = made
-    assert found is not None  # the factual world is always there
+    found, start = np.empty(0), 0
+    for part in _parts(result, name):
+        asked = part._run.together(worlds, lambda world, part=part: part.mean(name, world))
+        for place, (_, made) in enumerate(asked):
+            if start == place == 0:
+                found = np.empty((len(worlds), len(result), *made.shape[1:]))
+            found[place, start : start + len(part)] = made
+        start += len(part)
     extra = [f"{name}_dim_{axis}" for axis in range(found.ndim - 2)]
     coords = {"world": list(worlds), "unit": unit_labels(result.index)}
     return xr.DataArray(found, dims=("world", "unit", *extra), coords=coords, name=name)
@@ -68,10 +67,10 @@ def table(result: Counterfactual, name: str, prob: float) -> pd.DataFrame:
     if site is not None and not result.is_numeric(name):
         count = run.category_count(name)
         labels = result.labels(name) or range(count)
-        rows = {world: run.chances(world, name).mean((0, 1)).tolist() for world in result.worlds}
+        rows = dict(run.together(result.worlds, lambda world: run.chances(world, name).mean((0, 1)).tolist()))
         return pd.DataFrame.from_dict(rows, orient="index", columns=list(labels)).rename_axis("world")
     levels = [(1 - prob) / 2, 1 - (1 - prob) / 2]
-    found = {world: _averages(result, name, world) for world in result.worlds}
+    found = _averages(result, name)
     base, certain = next(iter(found.values())), all(len(lanes) == 1 for lanes in found.values())
     made: dict[str, dict[str, float]] = {}
     for world, lanes in found.items():
@@ -84,54 +83,74 @@ def table(result: Counterfactual, name: str, prob: float) -> pd.DataFrame:
     return pd.DataFrame.from_dict(made, orient="index").rename_axis("world")
 
 
-def _averages(result: Counterfactual, name: str, world: str) -> np.ndarray:
-    """Averages over the units, one a state of knowledge; one where they are all the same."""
-    result._named(name, world)
-    parts = blocks(result, name, world) or [result]
-    total: Any = 0.0
-    for part in parts:
+def _averages(result: Counterfactual, name: str) -> dict[str, np.ndarray]:
+    """Each world's averages over the units, one a state of knowledge; one where they are all the same."""
+    for world in result.worlds:
+        result._named(name, world)
+    total: dict[str, Any] = dict.fromkeys(result.worlds, 0.0)
+    for part in _parts(result, name):
         run = part._run
-        analytic = run.moments(world, name)
-        lanes = run.mean(world, name) if analytic is None else analytic.mean[None]
-        total = total + lanes.to(torch.float64).flatten(1).sum(1).numpy()
-    return total / len(result)
+
+        def sums(world: str, run: Evaluation = run) -> np.ndarray:
+            analytic = run.moments(world, name)
+            lanes = run.mean(world, name) if analytic is None else analytic.mean[None]
+            return lanes.to(torch.float64).flatten(1).sum(1).numpy()
+
+        for world, lanes in run.together(result.worlds, sums):
+            total[world] = total[world] + lanes
+    return {world: lanes / len(result) for world, lanes in total.items()}
+
+
+def _parts(result: Counterfactual, name: str) -> Iterable[Counterfactual]:
+    """The result for the units block by block with all its worlds, or as a whole where that fits the limit."""
+    run = result._run
+    if name not in run.structure.sites:
+        return [result]
+    size = min(_size(run, name, world) for world in result.worlds)
+    return [result] if size >= run.units else _blocks(result, run, list(run.plans), size)
 
 
 def blocks(result: Counterfactual, name: str, world: str) -> Iterator[Counterfactual] | None:
     """The result for the units block by block, this one world alone; None where it fits the limit as a whole."""
     run = result._run
+    size = _size(run, name, world)
+    return None if size >= run.units else _blocks(result, run, [world] if world in run.plans else [], size)
+
+
+def _size(run: Evaluation, name: str, world: str) -> int:
+    """Units in a block."""
     if run.limit is None or run.latent is not None:  # what is missing is inferred once, for all units together
-        return None
+        return run.units
     draws = run.draws if run.random(world, name) or run.lanes > 1 else 1
     site = run.site(name)
-    each = 8 * COPIES * draws * math.prod((*site.inner, *site.event))
+    each = max(8 * COPIES * draws * math.prod((*site.inner, *site.event)), run.breadth)
     if draws == 1 or each * run.units <= run.limit:
-        return None
-    size = max(GRAIN, run.limit // each // GRAIN * GRAIN)
-    return _blocks(result, run, world, size) if size < run.units else None
+        return run.units
+    return min(run.units, max(GRAIN, run.limit // each // GRAIN * GRAIN))
 
 
-def _blocks(result: Counterfactual, run: Evaluation, world: str, size: int) -> Iterator[Counterfactual]:
+def _blocks(result: Counterfactual, run: Evaluation, worlds: list[str], size: int) -> Iterator[Counterfactual]:
     for start in range(0, run.units, size):
         stop = min(start + size, run.units)
         axes = {name: len(run.site(name).inner) for name in run.values}
-        worlds, references = {}, {}
-        if world in run.plans:
+        given, references = {}, {}
+        for world in worlds:
             plan = run.plans[world].narrow(start, stop)
-            worlds[world] = {target: plan.interventions[target] for target in plan.active}
+            given[world] = {target: plan.interventions[target] for target in plan.active}
             if plan.reference is not None:
                 references[world] = {t: plan.reference.interventions[t] for t in plan.reference.active}
         made = type(run)(
             replace(run.model, interventions=run.base.narrow(start, stop).interventions),
             {name: value.narrow(axes[name], start, stop - start) for name, value in run.values.items()},
             run.index[start:stop],
-            worlds,
+            given,
             run.parameters,
             draws=run.requested,
             seed=run.seed,
             references=references,
             outcome=run.outcome,
             solved={name: mask[start:stop] for name, mask in run.solved.items()},
+            limit=run.limit,
         )
         made.rows = run.rows[start:stop]  # of a repeated label it counts which one it is
         yield type(result)(made, result._observed)

@@ -20,7 +20,10 @@ from pcm.worlds.intervention import align as align
 from pcm.worlds.intervention import read_interventions as read_interventions
 from pcm.worlds.joint import Joint as Joint
 from pcm.worlds.lanes import lane_count as lane_count
+from pcm.worlds.lanes import GRAIN as GRAIN
+from pcm.worlds.lanes import SMALL as SMALL
 from pcm.worlds.lanes import over_lanes as over_lanes
+from pcm.worlds.lanes import settle_allocator as settle_allocator
 from pcm.worlds.noise import choose_seed as choose_seed
 from pcm.worlds.noise import uniforms as uniforms
 from pcm.worlds.plan import MAX_ASSIGNMENTS as MAX_ASSIGNMENTS
@@ -33,7 +36,9 @@ from pcm.worlds.replay import replay as replay
 from pcm.worlds.replay import set_value as set_value
 
 __all__ = [
+    "GRAIN",
     "MAX_ASSIGNMENTS",
+    "SMALL",
     "Baseline",
     "Constant",
     "Factual",
@@ -57,6 +62,7 @@ __all__ = [
     "read_interventions",
     "replay",
     "set_value",
+    "settle_allocator",
     "uniforms",
     "world_noise",
 ]

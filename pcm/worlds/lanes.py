@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -22,9 +24,19 @@ from torch.utils import _pytree as pytree
 from pcm.errors import PCMError
 
 __all__ = ["lane_count", "over_lanes"]
+__all__ = ["GRAIN", "SMALL", "over_lanes", "settle_allocator"]
 
 #: Elements (lanes × values a lane) in one chunk: 2.5 MB a tensor in float64.
 CHUNK = 320_000
+
+#: Chunks smaller than usual, and blocks of units, are multiples of this, so that vectorised loops split them as they
+#: split the whole.
+GRAIN = 64
+
+#: Elements of a tensor up to which the C library keeps its memory when it is freed.
+SMALL = 2**14
+
+_settled = False
 
 
 def lane_count(parameters: Mapping[str, Tensor]) -> int:
@@ -42,6 +54,7 @@ def over_lanes(
     lanes: int,
     *,
     size: int,
+    room: int | None = None,
     reduce: Callable[[dict[str, Tensor], slice], None] | None = None,
 ) -> tuple[dict[str, Tensor], bool]:
     """Outputs of ``function`` stacked over lanes, and whether it had to run lane by lane.
@@ -55,10 +68,17 @@ def over_lanes(
     lanes : int
     size : int
         Values a lane (to choose the chunk).
+    room : int, optional
+        Lanes × values that a chunk may have at most, if that is less than usual.
     reduce : callable, optional
         Takes each chunk's outputs and its slice; then nothing is stacked.
     """
     chunk = max(1, min(lanes, CHUNK // max(size, 1)))
+    if room is not None and room < chunk * size:
+        grain = GRAIN // math.gcd(size, GRAIN)
+        chunk = min(chunk, max(1, room // size // grain) * grain)
+    if chunk * size > SMALL:
+        settle_allocator()
     mapped: Callable[[Any], dict[str, Tensor]] = torch.func.vmap(function)
     looped = False
     out: dict[str, Tensor] = {}
@@ -87,6 +107,15 @@ def over_lanes(
             if part.stop - part.start < lanes:
                 out[name][part] = value
     return out, looped
+
+
+def settle_allocator() -> None:
+    """Let the C library keep freed buffers of up to 32 MB: by default it returns them, and page faults cost as much
+    as the arithmetic. Freeing one large block once raises its threshold for the rest of the process."""
+    global _settled
+    if not _settled:
+        torch.empty(32 * 2**20 - 2**16, dtype=torch.uint8)
+        _settled = True
 
 
 def _loop(function: Callable[[Any], dict[str, Tensor]], given: Any, lanes: int) -> dict[str, Tensor]:

@@ -285,9 +285,7 @@ class WorldPlan:
         own = self._shape.randomness[name]
         return self._few(own, own, self.reference.randomness[name])
 
-    def _few(
-        self, mine: tuple[str, ...], present: tuple[str, ...], borrowed: tuple[str, ...]
-    ) -> dict[str, int] | None:
+    def _few(self, mine: tuple[str, ...], present: tuple[str, ...], borrowed: tuple[str, ...]) -> dict[str, int] | None:
         """Cardinalities of random sites of this world (of those ``present``) and of the reference world, if few."""
         if any(source in borrowed and not self.joins(source) for source in present):
             return None
@@ -297,10 +295,14 @@ class WorldPlan:
         counts = {source: count for source, count in found.items() if count is not None}
         return counts if len(counts) == len(found) and math.prod(counts.values()) <= MAX_ASSIGNMENTS else None
 
+    def draws_edges(self, name: str) -> bool:
+        """Whether a distribution is given to an edge into the variable."""
+        return any(isinstance(action, Stochastic) for action in self.edges.get(name, {}).values())
+
     def categories(self, source: str) -> int | None:
         """How many values a random site can take, None where it has to be drawn."""
         site, action = self.structure.sites[source], self.sets.get(source)
-        if source in self.edges and any(isinstance(a, Stochastic) for a in self.edges[source].values()):
+        if self.draws_edges(source):
             return None
         if site.inner or (site.event and not site.one_hot) or source in self.natural:
             return None

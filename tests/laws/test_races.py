@@ -66,7 +66,7 @@ def test_a_recanting_witness_of_given_units_is_exact(races) -> None:
     agree(found, rows, natural, along["y"] - off["y"])
 
 
-@pytest.mark.parametrize("treated, control", [(1, 0), (0, 2)])
+@pytest.mark.parametrize(("treated", "control"), [(1, 0), (0, 2)])
 def test_causes_of_units_that_took_another_value_are_exact(races, treated: int, control: int) -> None:
     noise, natural = races
     rows = pd.DataFrame(natural).drop_duplicates(ignore_index=True)

@@ -130,6 +130,8 @@ class Runs:
                 )
         self.looped = False
         self._board: Board | None = None
+        # the same site's noise in world after world
+        self._uniforms = Store(0 if len(worlds) < 2 else LEAST // 2 if limit is None else limit // 8)
         size = self._result_size()
         if limit is not None:
             self._cache = Store(max(0, limit - 2 * size))  # the values kept, and an array of them handed out
@@ -300,15 +302,21 @@ class Runs:
 
         An answer is to the bit what it is alone: its operations are the same, on the same chunks of lanes.
         """
-        budget = LEAST if self.limit is None else self.limit // 4
-        size = max(1, min(TOGETHER, budget // (8 * self.lanes * self.units)))
-        for start in range(0, len(worlds), size):
-            group, self._board = worlds[start : start + size], Board(self._run)
-            try:
-                answers = self._board.gather(group, ask)
-            finally:
-                self._board = None
-            yield from zip(group, answers, strict=True)
+        each = 8 * self.lanes * self.units
+        size = max(1, min(TOGETHER, (LEAST if self.limit is None else self.limit // 4) // each))
+        cache = self._cache
+        if cache.limit is not None and each * len(worlds) > cache.limit:
+            self._cache = Store(0)  # the last few would be kept: of no use, and in the way of other memory
+        try:
+            for start in range(0, len(worlds), size):
+                group, self._board = worlds[start : start + size], Board(self._run)
+                try:
+                    answers = self._board.gather(group, ask)
+                finally:
+                    self._board = None
+                yield from zip(group, answers, strict=True)
+        finally:
+            self._cache = cache
 
     @cached_property
     def evidence(self) -> dict[str, Tensor]:
@@ -417,7 +425,8 @@ class Runs:
 
         def inputs(part: slice) -> dict[str, Any]:
             draws = range(part.start, part.stop)
-            noise = noise_given(self.plans[world], self.seed, self.rows, draws, sources) if sources else {}
+            plan = self.plans.get(world)
+            noise = noise_given(plan, self.seed, self.rows, draws, sources, self._uniforms) if plan and sources else {}
             # one state of knowledge is run once, whatever is drawn
             state = {} if self.main.single else self.sampled.inputs(part)
             return {**state, "uniform": noise} if noise else state

@@ -70,11 +70,17 @@ class Forward(Run):
 
 
 def world_noise(
-    plan: WorldPlan, seed: int, rows: np.ndarray, draws: range, names: Collection[str] | None = None
+    plan: WorldPlan,
+    seed: int,
+    rows: np.ndarray,
+    draws: range,
+    names: Collection[str] | None = None,
+    held: Any = None,
 ) -> dict[str, Tensor]:
     """Uniforms ``(draw, *inner, unit, *noise)`` for the sites that a run draws (or those of ``names``).
 
-    A site's noise is the same in every world; a distribution given to ``do`` has noise of its own.
+    A site's noise is the same in every world; a distribution given to ``do`` has noise of its own. ``held`` (a mapping)
+    keeps them for the next world of the same seed and rows.
     """
     wanted: dict[str, tuple[str, tuple[tuple[int, ...], tuple[int, ...]]]] = {}
     for name in plan.structure.sites if names is None else names:
@@ -90,17 +96,31 @@ def world_noise(
     for name in plan.afresh:
         if name in wanted:
             wanted[name + REFERENCE] = name + REFERENCE, wanted[name][1]
-    return {key: uniforms(seed, site, rows, draws, *shape) for key, (site, shape) in wanted.items()}
+    found: dict[str, Tensor] = {}
+    for key, (site, shape) in wanted.items():
+        which = site, draws, shape
+        if held is not None and which in held:
+            found[key] = held[which]
+            continue
+        found[key] = uniforms(seed, site, rows, draws, *shape)
+        if held is not None:
+            held[which] = found[key]
+    return found
 
 
 def noise_given(
-    plan: WorldPlan, seed: int, rows: np.ndarray, draws: range, names: Collection[str] | None = None
+    plan: WorldPlan,
+    seed: int,
+    rows: np.ndarray,
+    draws: range,
+    names: Collection[str] | None = None,
+    held: Any = None,
 ) -> dict[str, Tensor]:
     """As :func:`world_noise`, for noise drawn given evidence: the draws behind the first, which is ``scm.sample``'s.
 
     Units sampled with the same seed would else meet again the very uniforms that made them.
     """
-    return world_noise(plan, seed, rows, range(draws.start + 1, draws.stop + 1), names)
+    return world_noise(plan, seed, rows, range(draws.start + 1, draws.stop + 1), names, held)
 
 
 def noise_shape(plan: WorldPlan, name: str, action: Any = None) -> tuple[tuple[int, ...], tuple[int, ...]]:

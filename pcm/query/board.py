@@ -15,12 +15,13 @@ are then made together, and the second time each finds its own done.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
 
+from pcm.errors import PCMError
 from pcm.query.lanes import Lanes
 from pcm.worlds import Factual, Replayed
 
@@ -35,7 +36,10 @@ Fold = Callable[[Any, dict[str, Tensor], slice], Any]
 
 @dataclass(frozen=True)
 class Asked:
-    """A run that a world's question needs; those of equal ``kind`` have equal lanes and inputs."""
+    """A run that a world's question needs; those of equal ``kind`` have equal lanes, inputs and ``within``.
+
+    ``within`` are finite random sites whose assignments are summed over inside each lane.
+    """
 
     world: str
     payload: Payload
@@ -44,6 +48,7 @@ class Asked:
     kind: Hashable = None
     fold: Fold | None = None
     states: Lanes | None = None
+    within: Mapping[str, int] = field(default_factory=dict)
 
 
 class Later(Exception):
@@ -90,7 +95,11 @@ class Board:
             kinds.setdefault(asked.kind, []).append(asked)
         self._waiting.clear()
         for same in kinds.values():
-            for asked, out in zip(same, self._run(same), strict=True):
+            try:
+                outs = self._run(same)
+            except (RuntimeError, TypeError, ValueError, NotImplementedError, PCMError):
+                continue  # each question asks again alone, and knows what to do or fails for good
+            for asked, out in zip(same, outs, strict=True):
                 self._done[asked.world, asked.kind] = out
         found = [answers[world] if world in answers else question(world) for world in worlds]
         self._done.clear()

@@ -19,21 +19,25 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Hashable
-from typing import Any
+from collections.abc import Callable, Hashable, Mapping
+from functools import cached_property
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from pcm.couplings import unwrap
-from pcm.errors import QueryError
+from pcm.errors import PCMError, QueryError
 from pcm.program import Site
 from pcm.query.board import Fold, Payload
 from pcm.query.moments import Moments, moments_of
 from pcm.query.runs import Runs
-from pcm.worlds import Factual, Replayed, Stochastic
+from pcm.worlds import CHUNK, Factual, Function, PerUnit, Replayed, Stochastic
 
 __all__ = ["Evaluation"]
+
+#: Runs (parameter draws × assignments × units) from which units are looked through for equal ones.
+WORTH = 2**18
 
 
 class Evaluation(Runs):
@@ -55,6 +59,9 @@ class Evaluation(Runs):
                 if now is not None:
                     return payload(now, self.past)[None]
         count, axis = math.prod(branches.values()), len(self.site(name).inner)
+        if self.lanes * count * self.units > WORTH and self.alike is not None:
+            few, place = self.alike
+            return few.expect(world, name, payload, branches).index_select(1 + axis, place)
 
         def one(made: Replayed, past: Factual) -> dict[str, Tensor]:
             found = payload(made, past)
@@ -71,22 +78,68 @@ class Evaluation(Runs):
             return total.index_add_(0, torch.arange(part.start, part.stop) // count, found)
 
         kind = name, payload.__qualname__
+        within = self._within(branches)
+        if within and not self.looped:
+            flat = {source: branches[source] for source in branches if source not in within}
+            count = math.prod(flat.values())
+            try:
+                return self.main.collapse(self._enumerate(world, flat, one, add, kind, within), axis)
+            except (RuntimeError, TypeError, ValueError, NotImplementedError, PCMError):
+                count = math.prod(branches.values())  # what cannot be mapped over, or fails for good in a plain run
         return self.main.collapse(self._enumerate(world, branches, one, add, kind), axis)
 
+    def _within(self, branches: dict[str, int]) -> dict[str, int]:
+        """The last sites of ``branches`` whose assignments fit into one chunk with a lane's units."""
+        room, size = min(CHUNK, self._room or CHUNK), self.units
+        found: list[str] = []
+        for source in reversed(branches):
+            size *= branches[source]
+            if size > room:
+                break
+            found.insert(0, source)
+        return {source: branches[source] for source in found}
+
     def _enumerate(
-        self, world: str, branches: dict[str, int], payload: Payload, fold: Fold, kind: Hashable = None
+        self,
+        world: str,
+        branches: dict[str, int],
+        payload: Payload,
+        fold: Fold,
+        kind: Hashable = None,
+        within: Mapping[str, int] | None = None,
     ) -> Any:
-        """Run the world under every parameter draw and joint assignment of ``branches``."""
+        """Run the world under every parameter draw and joint assignment of ``branches`` (and, summed, ``within``)."""
         codes = torch.tensor(list(itertools.product(*map(range, branches.values()))), dtype=torch.int64)
         count = len(codes)
 
         def inputs(part: slice) -> dict[str, dict[str, Tensor]]:
             lane = torch.arange(part.start, part.stop)
             assigned = {source: codes[lane % count, place] for place, source in enumerate(branches)}
-            return {**self.main.inputs(lane // count), **({"assigned": assigned} if branches else {})}
+            lanes = self.main.inputs(lane // count)
+            return {**lanes, "assigned": assigned} if branches else lanes or {"lane": lane}  # something to map over
 
-        kind = None if kind is None else ("enumerated", kind, tuple(branches.items()))
-        return self._over(world, payload, self.lanes * count, inputs=inputs, kind=kind, fold=fold)
+        kind = None if kind is None else ("enumerated", kind, tuple(branches.items()), tuple((within or {}).items()))
+        return self._over(world, payload, self.lanes * count, inputs=inputs, kind=kind, fold=fold, within=within)
+
+    @cached_property
+    def alike(self) -> tuple[Self, Tensor] | None:
+        """The query of one unit of each kind, and the kind of every unit, ``(unit,)``; None where few are alike.
+
+        Whatever is computed rather than drawn is the same for units of equal evidence to which the same is done.
+        """
+        plans = [self.base, *self.plans.values(), *(p.reference for p in self.plans.values() if p.reference)]
+        actions = itertools.chain.from_iterable(plan.interventions.values() for plan in plans)
+        if self.latent is not None or any(isinstance(action, PerUnit | Function) for action in actions):
+            return None
+        kind = torch.zeros(self.units, dtype=torch.int64)
+        for name, value in self.values.items():
+            for column in value.movedim(len(self.site(name).inner), 0).reshape(self.units, -1).unbind(-1):
+                codes = torch.unique(column, return_inverse=True)[1]
+                found, kind = torch.unique(kind * self.units + codes, return_inverse=True)
+                if 2 * len(found) > self.units:
+                    return None
+        first = torch.full((int(kind.max()) + 1,), self.units).scatter_reduce(0, kind, torch.arange(self.units), "amin")
+        return self.among(first, list(self.plans)), kind
 
     def law_of(self, world: str, name: str, payload: Callable[[Replayed, Factual], Tensor]) -> Tensor:
         """Expectation of what a site's own law gives in closed form: over the assignments above it where those are

@@ -80,7 +80,7 @@ def points(
         whole = stop - start == units
         part = dict(values) if whole else {n: _narrow(model, n, v, start, stop) for n, v in values.items()}
         rows = index if whole else index[start:stop]
-        here = base if whole else base.narrow(start, stop)
+        here = base if whole else base.narrow(slice(start, stop))
         past = check_evidence(model, part, rows, parameters, here, needed, possible=True)
         for name, value in past.values.items():
             if name not in values:
@@ -88,7 +88,9 @@ def points(
         now: dict[str, Replayed] = {}
         for world, plan in plans.items():
             spend = world == final and (closed or not whole)
-            made = replay(model.program, plan if whole else plan.narrow(start, stop), past, parameters, spend=spend)
+            made = replay(
+                model.program, plan if whole else plan.narrow(slice(start, stop)), past, parameters, spend=spend
+            )
             for name, value in made.values.items():
                 if not plan.randomness[name]:
                     check_finite(value, name, rows, world, model.structure.sites[name])

@@ -20,7 +20,7 @@ import math
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from torch import Tensor
@@ -36,7 +36,19 @@ from pcm.query.missing import barren_noise, infer_missing
 from pcm.query.model import Model
 from pcm.query.nodes import node_lanes
 from pcm.query.points import points
-from pcm.worlds import Factual, Replayed, Stochastic, Target, WorldPlan, align, factual, noise_given, over_lanes, replay
+from pcm.worlds import (
+    Factual,
+    Replayed,
+    Stochastic,
+    Target,
+    WorldPlan,
+    align,
+    factual,
+    noise_given,
+    over_lanes,
+    replay,
+    sum_within,
+)
 
 __all__ = ["Runs"]
 
@@ -159,6 +171,31 @@ class Runs:
             if self.latent is None:
                 check_cells(self.model, values, self.points.factual, self.solved, index)
 
+    def among(self, units: slice | Tensor, worlds: Sequence[str]) -> Self:
+        """The same query in these worlds of some of the units, a slice or an index of them; complete evidence only."""
+        given, references = {}, {}
+        for world in worlds:
+            plan = self.plans[world].narrow(units)
+            given[world] = {target: plan.interventions[target] for target in plan.active}
+            if plan.reference is not None:
+                references[world] = {t: plan.reference.interventions[t] for t in plan.reference.active}
+        where = units if isinstance(units, slice) else units.numpy()
+        made = type(self)(
+            replace(self.model, interventions=self.base.narrow(units).interventions),
+            {n: v[(*[slice(None)] * len(self.site(n).inner), units)] for n, v in self.values.items()},
+            self.index[where],
+            given,
+            self.parameters,
+            draws=self.requested,
+            seed=self.seed,
+            references=references,
+            outcome=self.outcome,
+            solved={name: mask[units] for name, mask in self.solved.items()},
+            limit=self.limit,
+        )
+        made.rows = self.rows[where]  # of a repeated label it counts which one it is
+        return made
+
     @property
     def asked(self) -> tuple[str, ...]:
         """The variables that can be asked for."""
@@ -234,6 +271,7 @@ class Runs:
         kind: Hashable = None,
         fold: Fold | None = None,
         states: Lanes | None = None,
+        within: Mapping[str, int] | None = None,
     ) -> Any:
         """One world's payload over lanes of knowledge (of ``states``), assignments or uniforms.
 
@@ -243,8 +281,10 @@ class Runs:
             Worlds of one kind have equal lanes and inputs: where several are asked together, they share a run.
         fold : callable, optional
             Takes what it returned before (None at first), a chunk's outputs and its slice; then nothing is stacked.
+        within : dict of site to cardinality, optional
+            Random sites over whose assignments the payload is summed inside each lane.
         """
-        asked = Asked(world, payload, lanes, inputs, kind, fold, states)
+        asked = Asked(world, payload, lanes, inputs, kind, fold, states, within or {})
         return self._run([asked])[0] if self._board is None else self._board.answer(asked)
 
     def _run(self, asked: Sequence[Asked]) -> list[Any]:
@@ -259,17 +299,18 @@ class Runs:
                 past = self.past
             out: dict[Any, Tensor] = {}
             for place, each in enumerate(asked):
-                plan, made = self.plans.get(each.world), Replayed()
-                if plan is not None:
-                    made = replay(
-                        self.program,
-                        plan,
-                        past,
-                        parameters,
-                        assigned=lane.get("assigned"),
-                        uniform=lane.get("uniform"),
-                    )
-                out |= {(place, name): value for name, value in each.payload(made, past).items()}
+                plan = self.plans.get(each.world)
+
+                def one_of(
+                    assigned: dict[str, Tensor], each: Asked = each, plan: WorldPlan | None = plan
+                ) -> dict[str, Tensor]:
+                    if plan is None:
+                        return each.payload(Replayed(), past)
+                    given = {**lane.get("assigned", {}), **assigned}
+                    made = replay(self.program, plan, past, parameters, assigned=given, uniform=lane.get("uniform"))
+                    return each.payload(made, past)
+
+                out |= {(place, name): value for name, value in sum_within(one_of, each.within).items()}
             return out
 
         folded: list[Any] = [None] * len(asked)
@@ -285,7 +326,7 @@ class Runs:
                 one,
                 first.inputs,
                 first.lanes,
-                size=self.units,
+                size=self.units * math.prod(first.within.values()),
                 room=self._room,
                 reduce=None if first.fold is None else reduce,
             )

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -131,26 +130,4 @@ def _size(run: Evaluation, name: str, world: str) -> int:
 
 def _blocks(result: Counterfactual, run: Evaluation, worlds: list[str], size: int) -> Iterator[Counterfactual]:
     for start in range(0, run.units, size):
-        stop = min(start + size, run.units)
-        axes = {name: len(run.site(name).inner) for name in run.values}
-        given, references = {}, {}
-        for world in worlds:
-            plan = run.plans[world].narrow(start, stop)
-            given[world] = {target: plan.interventions[target] for target in plan.active}
-            if plan.reference is not None:
-                references[world] = {t: plan.reference.interventions[t] for t in plan.reference.active}
-        made = type(run)(
-            replace(run.model, interventions=run.base.narrow(start, stop).interventions),
-            {name: value.narrow(axes[name], start, stop - start) for name, value in run.values.items()},
-            run.index[start:stop],
-            given,
-            run.parameters,
-            draws=run.requested,
-            seed=run.seed,
-            references=references,
-            outcome=run.outcome,
-            solved={name: mask[start:stop] for name, mask in run.solved.items()},
-            limit=run.limit,
-        )
-        made.rows = run.rows[start:stop]  # of a repeated label it counts which one it is
-        yield type(result)(made, result._observed)
+        yield type(result)(run.among(slice(start, min(start + size, run.units)), worlds), result._observed)

@@ -20,10 +20,12 @@ from pcm.worlds.intervention import align as align
 from pcm.worlds.intervention import read_interventions as read_interventions
 from pcm.worlds.joint import Joint as Joint
 from pcm.worlds.lanes import lane_count as lane_count
+from pcm.worlds.lanes import CHUNK as CHUNK
 from pcm.worlds.lanes import GRAIN as GRAIN
 from pcm.worlds.lanes import SMALL as SMALL
 from pcm.worlds.lanes import over_lanes as over_lanes
 from pcm.worlds.lanes import settle_allocator as settle_allocator
+from pcm.worlds.lanes import sum_within as sum_within
 from pcm.worlds.noise import choose_seed as choose_seed
 from pcm.worlds.noise import uniforms as uniforms
 from pcm.worlds.plan import MAX_ASSIGNMENTS as MAX_ASSIGNMENTS
@@ -36,6 +38,7 @@ from pcm.worlds.replay import replay as replay
 from pcm.worlds.replay import set_value as set_value
 
 __all__ = [
+    "CHUNK",
     "GRAIN",
     "MAX_ASSIGNMENTS",
     "SMALL",
@@ -63,6 +66,7 @@ __all__ = [
     "replay",
     "set_value",
     "settle_allocator",
+    "sum_within",
     "uniforms",
     "world_noise",
 ]

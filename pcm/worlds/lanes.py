@@ -14,7 +14,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -25,6 +25,7 @@ from pcm.errors import PCMError
 
 __all__ = ["lane_count", "over_lanes"]
 __all__ = ["GRAIN", "SMALL", "over_lanes", "settle_allocator"]
+__all__ = ["CHUNK", "GRAIN", "SMALL", "over_lanes", "settle_allocator", "sum_within"]
 
 #: Elements (lanes × values a lane) in one chunk: 2.5 MB a tensor in float64.
 CHUNK = 320_000
@@ -107,6 +108,30 @@ def over_lanes(
             if part.stop - part.start < lanes:
                 out[name][part] = value
     return out, looped
+
+
+def sum_within(
+    function: Callable[[dict[str, Tensor]], dict[str, Tensor]], counts: Mapping[str, int]
+) -> dict[str, Tensor]:
+    """Sum of ``function(codes)`` over every assignment of codes to names.
+
+    Each name is a level of its own to be mapped over, so that what depends on some of them is computed once for all
+    assignments of the others.
+
+    Examples
+    --------
+    >>> sum_within(lambda codes: {"sum": codes["a"] * codes["b"]}, {"a": 3, "b": 4})["sum"]
+    tensor(18)
+    """
+    if not counts:
+        return function({})
+    name, *rest = counts
+
+    def level(code: Tensor) -> dict[str, Tensor]:
+        return sum_within(lambda codes: function({name: code, **codes}), {n: counts[n] for n in rest})
+
+    found = torch.func.vmap(level)(torch.arange(counts[name]))
+    return {key: value.sum(0) for key, value in found.items()}
 
 
 def settle_allocator() -> None:

@@ -179,15 +179,16 @@ class WorldPlan:
                         f"do({target}=…) gives {found} values, one a unit, to {units} units.", site=target
                     )
 
-    def narrow(self, start: int, stop: int) -> WorldPlan:
-        """The plan for the units from ``start`` to ``stop`` alone."""
-        parts = {
-            target: PerUnit(action.value.narrow(self._unit_axis(target, action), start, stop - start))
-            if isinstance(action, PerUnit)
-            else action
-            for target, action in self.interventions.items()
-        }
-        reference = None if self.reference is None else self.reference.narrow(start, stop)
+    def narrow(self, units: slice | Tensor) -> WorldPlan:
+        """The plan for these units alone, a slice or an index of them."""
+
+        def part(target: Target, action: Intervention) -> Intervention:
+            if not isinstance(action, PerUnit):
+                return action
+            return PerUnit(action.value[(*[slice(None)] * self._unit_axis(target, action), units)])
+
+        parts = {target: part(target, action) for target, action in self.interventions.items()}
+        reference = None if self.reference is None else self.reference.narrow(units)
         return WorldPlan(self.structure, parts, self.active, reference)
 
     def _unit_axis(self, target: Target, action: PerUnit) -> int:

@@ -74,6 +74,10 @@ class Evaluation(Runs):
 
         def add(total: Any, out: dict[str, Tensor], part: slice) -> Tensor:
             found = out["sum"]
+            if count == 1:
+                total = found.new_empty((self.lanes, *found.shape[1:])) if total is None else total
+                total[part] = found
+                return total
             total = found.new_zeros((self.lanes, *found.shape[1:])) if total is None else total
             return total.index_add_(0, torch.arange(part.start, part.stop) // count, found)
 

@@ -149,5 +149,6 @@ def _is_last(model: Model, plan: WorldPlan, name: str) -> bool:
         and site.scalar
         and plan.randomness[name] == (name,)
         and name not in plan.natural
+        and not plan.draws_edges(name)
         and not isinstance(plan.sets.get(name), Stochastic)
     )

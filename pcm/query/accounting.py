@@ -153,5 +153,8 @@ def _world_words(run: Evaluation, world: str) -> str:
         words.append("probabilities in closed form" + (f", exact over {most} joint assignments" if most > 1 else ""))
     if drawn:
         words.append(f"{', '.join(drawn)} averaged over {run.draws} draws of noise")
+        given = [name for name in drawn if run.has_law(world, name)]
+        if given:
+            words.append(f"means and probabilities of {', '.join(given)} in closed form given the draws above")
     fresh = [name for name in plan.sets if isinstance(plan.sets[name], Stochastic)]
     return "; ".join(words) + (f" ({', '.join(fresh)} drawn afresh)" if fresh else "")

@@ -1,7 +1,8 @@
-"""Many worlds of the same units: arrays and tables over all of them, one world after the other, in bounded memory.
+"""Many worlds of the same units: arrays and tables over all of them, a few worlds at a time, in bounded memory.
 
-Each world is answered by the same run as if it were asked alone, from one shared abduction, so its values are the same
-to the bit. Where a ``memory_limit`` is too small for one world's draws, units go in blocks: the noise of a unit does
+Each world's answer is made by the same operations as if it were asked alone, so its values are the same to the bit;
+worlds share the abduction and, draw by draw of a fit, the factual run. Where a ``memory_limit`` is too small for a
+world's draws, or for a run's own arithmetic, units go in blocks and draws in smaller chunks: the noise of a unit does
 not depend on which others are there, and values agree to rounding.
 
 >>> from pcm.query.scenarios import means

@@ -19,10 +19,10 @@ from pcm.worlds.intervention import Target as Target
 from pcm.worlds.intervention import align as align
 from pcm.worlds.intervention import read_interventions as read_interventions
 from pcm.worlds.joint import Joint as Joint
-from pcm.worlds.lanes import lane_count as lane_count
 from pcm.worlds.lanes import CHUNK as CHUNK
 from pcm.worlds.lanes import GRAIN as GRAIN
 from pcm.worlds.lanes import SMALL as SMALL
+from pcm.worlds.lanes import lane_count as lane_count
 from pcm.worlds.lanes import over_lanes as over_lanes
 from pcm.worlds.lanes import settle_allocator as settle_allocator
 from pcm.worlds.lanes import sum_within as sum_within

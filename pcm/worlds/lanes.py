@@ -11,9 +11,8 @@ cache; where a program cannot be mapped (Python control flow on a parameter), la
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Mapping
 import math
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -23,9 +22,7 @@ from torch.utils import _pytree as pytree
 
 from pcm.errors import PCMError
 
-__all__ = ["lane_count", "over_lanes"]
-__all__ = ["GRAIN", "SMALL", "over_lanes", "settle_allocator"]
-__all__ = ["CHUNK", "GRAIN", "SMALL", "over_lanes", "settle_allocator", "sum_within"]
+__all__ = ["CHUNK", "GRAIN", "SMALL", "lane_count", "over_lanes", "settle_allocator", "sum_within"]
 
 #: Elements (lanes × values a lane) in one chunk: 2.5 MB a tensor in float64.
 CHUNK = 320_000

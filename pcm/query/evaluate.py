@@ -116,7 +116,7 @@ class Evaluation(Runs):
         codes = torch.tensor(list(itertools.product(*map(range, branches.values()))), dtype=torch.int64)
         count = len(codes)
 
-        def inputs(part: slice) -> dict[str, dict[str, Tensor]]:
+        def inputs(part: slice) -> dict[str, Any]:
             lane = torch.arange(part.start, part.stop)
             assigned = {source: codes[lane % count, place] for place, source in enumerate(branches)}
             lanes = self.main.inputs(lane // count)

@@ -42,6 +42,7 @@ from pcm.io.frames import read_evidence
 from pcm.predict.design import column_names, columns, rows_of, variable_of
 from pcm.predict.families import Family, Fitted, family, members_of
 from pcm.predict.matched import fit_matched
+from pcm.predict.observed import ObservedRows
 from pcm.predict.prediction import ClassPrediction, Prediction
 from pcm.predict.response import responses
 from pcm.predict.unfitted import check_fitted
@@ -109,6 +110,9 @@ class _Causal(BaseEstimator):
             self.fits_ = self._learn(frame, outcome)
         self.marginal_: Any = frame[list(self.scm.covariates)] if self.scm.covariates else None
         self.n_features_in_ = len(frame.columns) - 1
+        self.observed_: Any = None
+        if self._regression and self.target == "faithful" and self.wiring_.plan.referred:
+            self.observed_ = ObservedRows(self, frame.drop(columns=self._name))
         return self
 
     def _learn(self, frame: pd.DataFrame, outcome: np.ndarray) -> list[Fitted]:
@@ -122,8 +126,7 @@ class _Causal(BaseEstimator):
             self.feature_names_ = column_names(kept, self._sites, self._labels)
             return [chosen.fit(columns(means, self._sites), outcome, classes=self._classes, seed=self.seed)]
         # the mechanism is learned where it acts: on the parents as they were
-        plain = replace(self.wiring_, plan=target_plan(self.scm.graph, [], self._name))
-        run = self._copies(frame, plain, states=1, copies=_IMPUTATIONS, outcome_seen=True)
+        run = self._copies(frame, self._plain, states=1, copies=_IMPUTATIONS, outcome_seen=True)
         found = run.all()
         design = columns(found.inputs, self._sites).reshape(-1, len(frame), self._width(found.inputs))
         self.feature_names_ = column_names(found.inputs, self._sites, self._labels)
@@ -180,8 +183,14 @@ class _Causal(BaseEstimator):
             found = self.fits_[0].members(self._plain_rows(X), self.states)
             index = X.index if isinstance(X, pd.DataFrame) else None
             return self._law(found.mean[:, None], found.noise, index)
-        frame = self._inputs(X)
-        parts = list(self._parts(frame, noise=True))
+        return self._distribution(self._inputs(X))
+
+    def _forecast(self, frame: pd.DataFrame) -> Any:
+        """The outcome's law for rows whose parents are read as they are."""
+        return self._distribution(frame, self._plain)
+
+    def _distribution(self, frame: pd.DataFrame, wiring: Wiring | None = None) -> Any:
+        parts = list(self._parts(frame, noise=True, wiring=wiring))
         mean = np.concatenate([mean for mean, _ in parts], 2)
         noise = parts[0][1]
         if noise is not None and noise.ndim == 3:
@@ -201,17 +210,21 @@ class _Causal(BaseEstimator):
             ]
         )
 
-    def _parts(self, frame: pd.DataFrame, *, noise: bool) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+    def _parts(
+        self, frame: pd.DataFrame, *, noise: bool, wiring: Wiring | None = None
+    ) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
         """Blocks of rows: means ``(state, copy, row, …)`` and noise."""
         size = max(_BLOCK // (self.states * self.copies), 1)
         for start in range(0, max(len(frame), 1), size):
-            yield self._predicted(frame.iloc[start : start + size], noise)
+            yield self._predicted(frame.iloc[start : start + size], noise, wiring)
 
-    def _predicted(self, frame: pd.DataFrame, noise: bool) -> tuple[np.ndarray, np.ndarray | None]:
+    def _predicted(
+        self, frame: pd.DataFrame, noise: bool, wiring: Wiring | None
+    ) -> tuple[np.ndarray, np.ndarray | None]:
         if self.target == "matched":
             found = self.fits_[0].members(self._matched_design(frame), self.states)
             return found.mean[:, None], found.noise
-        run = self._copies(frame, noise=noise and self.family == "mechanism")
+        run = self._copies(frame, wiring, noise=noise and self.family == "mechanism")
         made = run.all()
         if self.family == "mechanism":
             return made.mean, made.departure
@@ -264,6 +277,11 @@ class _Causal(BaseEstimator):
             marginal=getattr(self, "marginal_", frame if self.scm.covariates else None),
             **settings,
         )
+
+    @property
+    def _plain(self) -> Wiring:
+        """Every parent as it is."""
+        return replace(self.wiring_, plan=target_plan(self.scm.graph, [], self._name))
 
     @property
     def _sites(self) -> dict[str, Any]:
@@ -421,7 +439,16 @@ class CausalRegressor(RegressorMixin, _Causal):
 
     def _law(self, mean: np.ndarray, noise: np.ndarray | None, index: pd.Index | None) -> Prediction:
         assert noise is not None
-        return Prediction(mean, noise, index=index, name=self.outcome or "outcome", seed=self.seed)
+        faithful = self.wiring_ is None or self.target == "faithful" or not self.wiring_.plan.referred
+        return Prediction(
+            mean,
+            noise,
+            index=index,
+            name=self.outcome or "outcome",
+            seed=self.seed,
+            of="target" if faithful else "outcome",
+            observed=getattr(self, "observed_", None),
+        )
 
 
 class CausalClassifier(ClassifierMixin, _Causal):

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -27,6 +27,7 @@ from pcm.errors import QueryError, UnknownNameError
 __all__ = ["ClassPrediction", "Prediction"]
 
 Array = NDArray[np.float64]
+Law = Literal["target", "outcome"]
 _DRAWS = 2_048
 
 
@@ -43,6 +44,10 @@ class Prediction:
         Names of the rows.
     name : str, optional
         The outcome.
+    of : {"target", "outcome"}
+        Whose law this is.
+    observed : object with ``shift(level)``, optional
+        How far the outcome's quantiles lie above the target's, where the two differ (:mod:`pcm.predict.observed`).
 
     Examples
     --------
@@ -53,9 +58,18 @@ class Prediction:
     """
 
     def __init__(
-        self, mean: Array, noise: Array, *, index: pd.Index | None = None, name: str = "outcome", seed: int = 0
+        self,
+        mean: Array,
+        noise: Array,
+        *,
+        index: pd.Index | None = None,
+        name: str = "outcome",
+        seed: int = 0,
+        of: Law = "target",
+        observed: Any = None,
     ) -> None:
         self._mean, self._noise, self.name, self._seed = mean, noise, name, seed
+        self.of, self._observed = of, observed
         self.index = pd.RangeIndex(mean.shape[2]) if index is None else index
 
     def __len__(self) -> int:
@@ -104,28 +118,54 @@ class Prediction:
         noise = np.sort(self._noise, 1)[state if len(self._noise) > 1 else 0, _evenly(count, atoms, rng)]
         return self._mean[state, copy] + noise[:, None]
 
-    def interval(self, probability: float = 0.9) -> Array:
-        """Central interval that holds the outcome with this probability, ``[row, 2]``."""
-        check_probability(probability)
-        ends = [(1 - probability) / 2, (1 + probability) / 2]
-        return np.quantile(self._drawn, ends, axis=0).T
+    def interval(self, probability: float = 0.9, *, of: Law | None = None) -> Array:
+        """Central interval, ``[row, 2]``.
 
-    def quantile(self, level: float | Sequence[float]) -> Array:
-        """Quantiles of the outcome, ``[row]`` or ``[row, level]``."""
+        Parameters
+        ----------
+        probability : float
+        of : {"target", "outcome"}, optional
+            What it holds with this probability. ``"target"``: the outcome as the requirements would have it, given the
+            row, also where a source is set from outside. ``"outcome"``: the outcome as it comes, over rows like those
+            that were learned from, and there alone. By default that whose law this is.
+
+        Raises
+        ------
+        QueryError
+            The target's interval of a prediction that knows the outcome's law only.
+        """
+        check_probability(probability)
+        return self.quantile([(1 - probability) / 2, (1 + probability) / 2], of=of)
+
+    def quantile(self, level: float | Sequence[float], *, of: Law | None = None) -> Array:
+        """Quantiles, ``[row]`` or ``[row, level]``; ``of`` as :meth:`interval` has it."""
+        if of not in (None, "target", "outcome"):
+            raise ArgumentError(f"of={of!r} is neither 'target' nor 'outcome'.")
         one = not isinstance(level, Sequence | np.ndarray) or isinstance(level, str)
-        levels = [
-            check_probability(each, "a quantile's level") for each in np.atleast_1d(np.asarray(level, dtype=object))
-        ]
-        found = np.quantile(self._drawn, levels, axis=0).T
+        levels = np.array(
+            [check_probability(each, "a quantile's level") for each in np.atleast_1d(np.asarray(level, dtype=object))]
+        )
+        if of == "target" and self.of == "outcome":
+            raise QueryError(
+                f"this is the law of '{self.name}' about a prediction that is not faithful; it says nothing about the "
+                "target's. Take target='faithful', or of='outcome'."
+            )
+        place, part = np.divmod(levels * (len(self._drawn) - 1), 1)
+        low, high = (self._drawn[np.minimum(place.astype(int) + k, len(self._drawn) - 1)] for k in (0, 1))
+        found = (low + part[:, None] * (high - low)).T
+        if of == "outcome" and self._observed is not None:
+            found = found + [self._observed.shift(each) for each in levels.tolist()]
         return found[:, 0] if one else found
 
     @cached_property
     def _drawn(self) -> Array:
-        return self.draws()
+        """Each row's draws in order; one sort costs less than picking out two quantiles."""
+        return np.sort(self.draws(), axis=0)
 
     def to_dataframe(self, probability: float = 0.9) -> pd.DataFrame:
-        """Mean, standard deviation, its two parts, and an interval: a row a row of the data."""
+        """Mean, standard deviation, its two parts, and both intervals: a row a row of the data."""
         low, high = self.interval(probability).T
+        outcome_low, outcome_high = self.interval(probability, of="outcome").T
         return pd.DataFrame(
             {
                 "mean": self.mean,
@@ -134,6 +174,8 @@ class Prediction:
                 "epistemic_sd": np.sqrt(self.epistemic),
                 "low": low,
                 "high": high,
+                "outcome_low": outcome_low,
+                "outcome_high": outcome_high,
             },
             index=self.index,
         )

@@ -3,7 +3,10 @@
 The network's last hidden layer gives features ``φ(x)``; given them, the last layer's posterior is that of a Bayesian
 linear regression (a number: exact, evidence-maximised) or Laplace's approximation to a logistic one (classes):
 last-layer Laplace (Kristiadi, Hein & Hennig 2020; Daxberger et al. 2021). ``ensemble`` networks from other starts add
-what the features leave open (Lakshminarayanan, Pritzel & Blundell 2017).
+what the features leave open (Lakshminarayanan, Pritzel & Blundell 2017); they are trained side by side, in one batch.
+
+The last layer is :class:`Linear`, so scikit-learn's. The training loop is own code: laplace-torch does not install
+beside a CPU build of torch, and features from scikit-learn's perceptrons left more error.
 
 >>> import numpy as np
 >>> rng = np.random.default_rng(0)
@@ -20,13 +23,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from pcm.infer.seeding import seeded
 from pcm.predict.families.family import Array, Family, Fitted, Members, by_member, checked
 from pcm.predict.families.linear import Linear, Scale
 
 __all__ = ["Network"]
+
+#: Weights ``(…, before, after)`` and biases ``(…, 1, after)``.
+Layers = list[tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -56,66 +61,73 @@ class Network(Family):
         if x.shape[1] == 0:
             x = np.zeros((len(x), 1))
         scale = Scale.of(x)
-        bodies, heads = [], []
-        for member in range(self.ensemble):
-            body = self._train(scale(x), y, classes, seed + member)
-            bodies.append(body)
-            heads.append(Linear().fit(_features(body, scale(x)), y, classes=classes, seed=seed + member))
-        return _NetworkFit(scale, bodies, heads)
+        body = self._train(scale(x), y, classes, seed)
+        features = _features(body, scale(x)[None])
+        heads = [Linear().fit(each, y, classes=classes, seed=seed + k) for k, each in enumerate(features)]
+        return _NetworkFit(scale, body, heads)
 
-    def _train(self, x: Array, y: Array, classes: int | None, seed: int) -> nn.Module:
-        rng = np.random.default_rng(seed)
-        order = rng.permutation(len(x))
-        held, seen = order[: max(len(x) // 10, 1)], order[max(len(x) // 10, 1) :]
-        inputs = torch.from_numpy(x)
+    def _train(self, x: Array, y: Array, classes: int | None, seed: int) -> Layers:
+        """The hidden layers of every network, trained at once: a leading dim ``member``."""
+        rng, held = np.random.default_rng(seed), max(len(x) // 10, 1)
+        orders = torch.from_numpy(np.stack([rng.permutation(len(x)) for _ in range(self.ensemble)]))
+        inputs, members = torch.from_numpy(x), torch.arange(self.ensemble)[:, None]
         if classes is None:
-            target = torch.from_numpy((y - y.mean()) / (y.std() or 1.0))
-            loss = lambda out, goal: nn.functional.mse_loss(out[:, 0], goal)  # noqa: E731
+            target: Tensor = torch.from_numpy((y - y.mean()) / (y.std() or 1.0))
         else:
-            target, loss = torch.from_numpy(y).long(), nn.functional.cross_entropy
-        with seeded(seed):
-            body, head = _layers(x.shape[1], self.hidden, classes or 1)
-        weights = [*body.parameters(), *head.parameters()]
-        optimiser = torch.optim.Adam(weights, lr=self.learning_rate)
+            target = torch.from_numpy(y).long()
+
+        def losses(rows: Tensor) -> Tensor:
+            out = _run(layers, inputs[rows], last=False)
+            if classes is None:
+                return (out[..., 0] - target[rows]).square().mean(1)
+            return nn.functional.cross_entropy(out.movedim(-1, 1), target[rows], reduction="none").mean(1)
+
+        widths, layers = (x.shape[1], *self.hidden, classes or 1), []
+        for before, after in itertools.pairwise(widths):
+            size = before**-0.5
+            drawn = rng.uniform(-size, size, (self.ensemble, before + 1, after))
+            layers.append((torch.from_numpy(drawn[:, :-1].copy()), torch.from_numpy(drawn[:, -1:].copy())))
+        weights = [each.requires_grad_() for layer in layers for each in layer]
+        optimiser = torch.optim.Adam(weights, lr=self.learning_rate, fused=True)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, self.steps)
-        best, kept, waited = np.inf, [each.detach().clone() for each in weights], 0
+        best, waited = torch.full((self.ensemble,), torch.inf).double(), torch.zeros(self.ensemble)
+        kept = [each.detach().clone() for each in weights]
+        count = len(x) - held
         with torch.enable_grad():
             for step in range(self.steps):
-                rows = torch.from_numpy(rng.choice(seen, size=min(self.batch, len(seen)), replace=False))
+                places = rng.integers(count, size=(self.ensemble, min(self.batch, count)))
                 optimiser.zero_grad()
-                loss(head(body(inputs[rows])), target[rows]).backward()
+                losses(orders[members, held + torch.from_numpy(places)]).sum().backward()
                 optimiser.step()
                 schedule.step()
                 if step % 50 == 49:
                     with torch.no_grad():
-                        now = float(loss(head(body(inputs[held])), target[held]))
-                    best, waited = (now, 0) if now < best else (best, waited + 1)
-                    if waited == 0:
-                        kept = [each.detach().clone() for each in weights]
-                    elif waited == 10:
+                        now = losses(orders[:, :held])
+                        better = now < best
+                        for mine, each in zip(kept, weights, strict=True):
+                            mine[better] = each[better]
+                    best, waited = torch.where(better, now, best), torch.where(better, 0, waited + 1)
+                    if (waited >= 10).all():
                         break
-        with torch.no_grad():
-            for each, value in zip(weights, kept, strict=True):
-                each.copy_(value)
-        return body.requires_grad_(False)
+        return [(kept[k], kept[k + 1]) for k in range(0, len(kept) - 2, 2)]
 
 
 @dataclass(frozen=True)
 class _NetworkFit(Fitted):
     scale: Scale
-    bodies: list[nn.Module]
+    body: Layers
     heads: list[Fitted]
 
     def members(self, x: Array, count: int) -> Members:
         x = by_member(x, count)
         rows = self.scale(x if x.shape[2] else np.zeros((*x.shape[:2], 1)))
-        found = [
-            head.members(_features(body, rows if len(rows) == 1 else rows[share]), len(share))
-            for body, head, share in zip(
-                self.bodies, self.heads, np.array_split(np.arange(count), len(self.bodies)), strict=True
-            )
-            if len(share)
-        ]
+        found = []
+        for place, (head, share) in enumerate(
+            zip(self.heads, np.array_split(np.arange(count), len(self.heads)), strict=True)
+        ):
+            if len(share):
+                body = [(weight[place], bias[place]) for weight, bias in self.body]
+                found.append(head.members(_features(body, rows if len(rows) == 1 else rows[share]), len(share)))
         mean = np.concatenate([each.mean for each in found])
         if found[0].noise is None:
             return Members(mean)
@@ -123,13 +135,15 @@ class _NetworkFit(Fitted):
         return Members(mean, np.concatenate(noise))
 
 
-def _layers(inputs: int, hidden: tuple[int, ...], outputs: int) -> tuple[nn.Sequential, nn.Linear]:
-    widths, parts = (inputs, *hidden), []
-    for before, after in itertools.pairwise(widths):
-        parts += [nn.Linear(before, after, dtype=torch.float64), nn.SiLU()]
-    return nn.Sequential(*parts), nn.Linear(widths[-1], outputs, dtype=torch.float64)
+def _run(layers: Layers, x: Tensor, *, last: bool) -> Tensor:
+    """Through the layers, ``(…, row, unit)``; ``last`` says whether the last of them is followed by a unit's bend."""
+    for place, (weight, bias) in enumerate(layers):
+        x = x @ weight + bias
+        if last or place < len(layers) - 1:
+            x = nn.functional.silu(x)
+    return x
 
 
-def _features(body: nn.Module, x: Array) -> Array:
+def _features(body: Layers, x: Array) -> Array:
     with torch.no_grad():
-        return body(torch.from_numpy(np.ascontiguousarray(x))).numpy()
+        return _run(body, torch.from_numpy(np.ascontiguousarray(x)), last=True).numpy()

@@ -22,7 +22,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pcm.arguments import check_count, check_probability
-from pcm.errors import QueryError, UnknownNameError
+from pcm.errors import ArgumentError, QueryError, UnknownNameError
 
 __all__ = ["ClassPrediction", "Prediction"]
 

@@ -144,24 +144,6 @@ def test_intervals_cover_the_outcome_and_the_target(family: str) -> None:
     assert 0.85 < ((low <= target) & (target <= high)).mean() < 0.94
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("family", ["linear", "trees"])
-def test_coverage_over_replications(family: str) -> None:
-    """2,000 test units x 200 replications: mean coverage of 90 % intervals in .88 to .92, of Y and of T."""
-    covered: dict[str, list[float]] = {"outcome": [], "target": []}
-    for seed in range(200):
-        train, test = SCM.sample(1_000, seed=10 * seed), SCM.sample(2_000, seed=10 * seed + 1)
-        model = pcm.CausalRegressor(SCM, "Y", requirements=[FAIR], family=family, seed=seed).fit(train)
-        low, high = model.predict_distribution(test).interval(0.9).T
-        covered["outcome"].append(((low <= test["Y"]) & (test["Y"] <= high)).mean())
-        moved, rng = SCM.do(A=1.0).sample(2_000, seed=10 * seed + 2), np.random.default_rng(seed)
-        target = moved["X"] + 0.6 * (moved["Z"] - 1.0) + 0.5 * moved["E"] + rng.normal(size=2_000) * 2.69**0.5
-        low, high = model.predict_distribution(moved).interval(0.9).T
-        covered["target"].append(((low <= target) & (target <= high)).mean())
-    for each in covered.values():
-        assert 0.88 < np.mean(each) < 0.92
-
-
 def test_no_change_travels_along_an_inadmissible_path() -> None:
     """Through the replay: units moved to another A answer with .8 a step (A -> X -> Y), and not at all when blocked."""
     people = rows(6)[:200]

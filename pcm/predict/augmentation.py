@@ -33,7 +33,7 @@ import torch
 from pcm.arguments import check_count, check_seed
 from pcm.errors import DataError
 from pcm.predict.design import variable_of
-from pcm.predict.moved import known, levels_of, moved
+from pcm.predict.moved import dealt, levels_of, moved
 from pcm.predict.wiring import target_of
 from pcm.query.evidence import frame_of
 from pcm.query.model import Model
@@ -49,14 +49,13 @@ _REFERENCES = 64
 
 
 def augment(
-    scm: Any, data: pd.DataFrame, requirements: Sequence[Any], *, copies: int = 4, seed: int = 0
+    scm: Any, data: pd.DataFrame, requirements: Sequence[Any], *, copies: int = 4, draws: int = 16, seed: int = 0
 ) -> pd.DataFrame:
     """Rows as they are and with their sources moved, the target's value in place of the outcome's.
 
     Parameters
     ----------
     scm : SCM
-        A fitted one stands at its posterior's mean.
     data : DataFrame
         Rows with the outcome. Other variables that they lack, and empty cells, are drawn given the rest and not
         handed out; columns that are no variable are carried along.
@@ -64,6 +63,9 @@ def augment(
         On one outcome. Several sources are moved together.
     copies : int
         Moved copies of a row, beside the row itself.
+    draws : int
+        Of a fitted model's parameters, at most. Each row is replayed under one of them, all its copies alike, so that
+        what is learned from the rows is averaged over what the model does not know.
     seed : int
 
     Returns
@@ -99,8 +101,7 @@ def augment(
     """
     check_count(copies, "copies")
     check_seed(seed)
-    plan = target_of(scm, requirements)
-    model: Model = known(scm._model, seed)
+    plan, model = target_of(scm, requirements), scm._model
     outcome = plan.outcome
     if not isinstance(data, pd.DataFrame) or outcome not in data:
         raise DataError(f"data= is a DataFrame with the outcome '{outcome}'; the target is computed from it.")
@@ -112,14 +113,13 @@ def augment(
     sites = model.structure.sites
     rows: Any = data[[name for name in data if variable_of(name, sites) in sites]]
     covariates = rows if model.structure.covariates else None
-    levels = {
-        source: levels_of(model, source, copies * len(data), rows=covariates, seed=seed).reshape(copies, -1)
-        for source in plan.sources
-    }
-    worlds = {str(k): {source: value[k] for source, value in levels.items()} for k in range(copies)}
-    frames = moved(model, rows.reset_index(drop=True), worlds, seed=seed)
-    everything = pd.concat([frames[name] for name in (FACTUAL, *worlds)], ignore_index=True)
-    everything[outcome] = _target(model, plan, everything, covariates, seed)
+    rows = rows.reset_index(drop=True)
+    groups = dealt(model, len(rows), draws, seed)
+    parts = [_replayed(one, plan, rows.iloc[places], covariates, copies, own) for one, places, own in groups]
+    back = np.argsort(np.concatenate([places for _, places, _ in groups]))
+    everything = pd.concat(
+        [pd.concat([part[k] for part in parts]).iloc[back] for k in range(copies + 1)], ignore_index=True
+    )
     made = data.iloc[np.tile(np.arange(len(data)), copies + 1)].copy()
     changing = {outcome, *_changing(model, plan)}
     for name in rows:
@@ -133,6 +133,21 @@ def augment(
 
 
 # -- private ---------------------------------------------------------------------------------------------------------
+
+
+def _replayed(
+    model: Model, plan: TargetPlan, rows: pd.DataFrame, covariates: pd.DataFrame | None, copies: int, seed: int
+) -> list[pd.DataFrame]:
+    """Rows as they are, then moved once for each copy, the target in place of the outcome; under known parameters."""
+    levels = {
+        source: levels_of(model, source, copies * len(rows), rows=covariates, seed=seed).reshape(copies, -1)
+        for source in plan.sources
+    }
+    worlds = {str(k): {source: value[k] for source, value in levels.items()} for k in range(copies)}
+    frames = moved(model, rows, worlds, seed=seed)
+    everything = pd.concat([frames[name] for name in (FACTUAL, *worlds)], ignore_index=True)
+    everything[plan.outcome] = _target(model, plan, everything, covariates, seed)
+    return [everything.iloc[k * len(rows) : (k + 1) * len(rows)] for k in range(copies + 1)]
 
 
 def _changing(model: Model, plan: TargetPlan) -> set[str]:

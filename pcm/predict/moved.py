@@ -30,11 +30,13 @@ from pcm.query.named_worlds import FACTUAL
 from pcm.query.sampling import sample
 from pcm.requirement.references import marginals
 
-__all__ = ["frame_in", "fresh_units", "in_worlds", "known", "level_pairs", "levels_of", "moved"]
+__all__ = ["dealt", "frame_in", "fresh_units", "in_worlds", "known", "level_pairs", "levels_of", "moved"]
 
 #: Units, what is drawn of their noise, and the copies of a target each have random numbers of their own: a discrete
 #: value drawn and pulled back with the same ones would never change.
 _FRESH, _PULLED_BACK = 0xF2E5, 0xABD
+#: Between the seeds of parameter draws.
+_APART = 1_000_003
 
 
 def known(model: Model, seed: int) -> Model:
@@ -42,6 +44,29 @@ def known(model: Model, seed: int) -> Model:
     if not model.free:
         return model
     return model.fix({name: value.mean(0) for name, value in model.parameters(1_000, seed, prior=False).items()})
+
+
+def dealt(model: Model, rows: int, draws: int, seed: int) -> list[tuple[Model, np.ndarray, int]]:
+    """Models that know their parameters, one for each posterior draw, and the places of the rows dealt to it.
+
+    Each comes with a seed of its own. A model whose parameters are known has all rows.
+
+    Raises
+    ------
+    QueryError
+        Parameters are neither fitted nor given.
+    """
+    if isinstance(draws, bool) or not isinstance(draws, int | np.integer) or draws < 1:
+        raise ArgumentError(f"draws={draws!r}: a positive whole number is needed.")
+    if not model.free:
+        return [(model, np.arange(rows), seed)]
+    found = model.parameters(max(min(draws, rows), 1), seed, prior=False)
+    count = len(next(iter(found.values())))
+    place = np.random.default_rng(seed).permutation(np.arange(rows) % count)
+    return [
+        (model.fix({name: value[k] for name, value in found.items()}), np.flatnonzero(place == k), seed + _APART * k)
+        for k in range(count)
+    ]
 
 
 def fresh_units(model: Model, units: int, data: pd.DataFrame | None, seed: int) -> pd.DataFrame:

@@ -26,7 +26,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, Literal
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -34,8 +33,9 @@ from torch import Tensor
 from pcm.arguments import check_count, check_names, check_positive, check_seed
 from pcm.errors import ArgumentError, QueryError, listed
 from pcm.predict.design import column_names, rows_of, variable_of
-from pcm.predict.moved import fresh_units, known, level_pairs, moved
+from pcm.predict.moved import dealt, fresh_units, level_pairs, moved
 from pcm.predict.wiring import outcome_of, target_of
+from pcm.query.model import Model
 from pcm.requirement.copies import Copies
 
 __all__ = ["AugmentedLagrangian", "Violation", "violation"]
@@ -84,7 +84,6 @@ class Violation:
     Parameters
     ----------
     scm : SCM
-        A fitted one stands at its posterior's mean.
     requirements : sequence of Requirement
         On one outcome.
     inputs : sequence of str
@@ -99,6 +98,10 @@ class Violation:
         Whether the mean change has to be the target's (*matched*), or every unit's (*faithful*).
     copies : int
         Reference values that the target is averaged over.
+    draws : int
+        Of a fitted model's parameters, at most. Each unit is replayed under one of them, and both means, over units and
+        over what the model does not know, are taken together: with ``kind="unit"`` a change that the model is unsure of
+        counts by its square.
     seed : int
 
     Notes
@@ -130,6 +133,7 @@ class Violation:
         units: int = 2_000,
         kind: Literal["average", "unit"] = "average",
         copies: int = 16,
+        draws: int = 16,
         seed: int = 0,
     ) -> None:
         if kind not in _KINDS:
@@ -140,29 +144,28 @@ class Violation:
             check_count(units, "units")
         self.plan, self.kind = target_of(scm, requirements), kind
         self.outcome = outcome_of(requirements)
-        model = known(scm._model, seed)
-        self._sites, self._labels, self._model = model.structure.sites, model.categories, model
+        model = self._model = scm._model
+        self._sites, self._labels = model.structure.sites, model.categories
         self.inputs = _checked(inputs, self._sites, self.outcome)
         self.columns = column_names(self.inputs, self._sites, self._labels)
         covariates = data if model.structure.covariates else None
-        rows = fresh_units(model, units, data, seed) if data is None or _only(data, covariates, model) else data
+        fresh = data is None or _only(data, covariates, model)
+        self.units = units if data is None else len(data)
         low, high, step, pinned, group = [], [], [], [], []
+        groups = []
+        for one, places, own in dealt(model, self.units, draws, seed):
+            part = None if data is None else data.iloc[places]
+            groups.append((one, fresh_units(one, len(places), part, own) if fresh else part, own))
         for place, source in enumerate(self.plan.sources):
-            levels = level_pairs(model, source, len(rows), rows=covariates, seed=seed + 10 * place)
-            worlds = {"low": {source: levels[0]}, "high": {source: levels[1]}}
-            frames = moved(model, rows, worlds, seed=seed)
-            means = [self._target(frames[world], copies, seed, covariates) for world in worlds]
-            low.append(self.tensor(frames["low"]))
-            high.append(self.tensor(frames["high"]))
-            pinned.append(torch.from_numpy(means[1] - means[0]))
-            finite = self._sites[source].cardinality is not None
-            step.append(torch.ones(len(rows)).double() if finite else (levels[1] - levels[0]).double())
-            group.append(levels[2])
+            parts = [
+                self._pair(one, rows, source, covariates, copies, own, own + 10 * place) for one, rows, own in groups
+            ]
+            for kept, each in zip((low, high, step, pinned, group), zip(*parts, strict=True), strict=True):
+                kept.append(torch.cat(each))
         # (source, world, unit, column) as one batch; pinned (source, unit[, class]); contrasts (source) of (…, unit)
         self._worlds = torch.stack([torch.stack([a, b]) for a, b in zip(low, high, strict=True)])
         self._pinned, self._steps = torch.stack(pinned), torch.stack(step)
         self._contrasts = [_averaging(each) for each in group]
-        self.units = len(rows)
 
     def __call__(self, predict: Predict) -> Tensor:
         """The loss, a scalar."""
@@ -227,11 +230,31 @@ class Violation:
 
     # -- plumbing ----------------------------------------------------------------------------------------------------
 
-    def _target(self, frame: pd.DataFrame, copies: int, seed: int, covariates: pd.DataFrame | None) -> np.ndarray:
-        run = Copies(
-            self._model, frame, self.plan, states=1, copies=copies, seed=seed, marginal=covariates, noise=False
-        )
-        return run.all().mean.mean((0, 1))
+    def _pair(
+        self,
+        model: Model,
+        rows: pd.DataFrame,
+        source: str,
+        covariates: pd.DataFrame | None,
+        copies: int,
+        seed: int,
+        level_seed: int,
+    ) -> tuple[Tensor, ...]:
+        """Units at two levels of a source, under known parameters.
+
+        Inputs at either, their distance, the target's change, and which contrast of levels each unit's is.
+        """
+        levels = level_pairs(model, source, len(rows), rows=covariates, seed=level_seed)
+        worlds = {"low": {source: levels[0]}, "high": {source: levels[1]}}
+        frames, means = moved(model, rows, worlds, seed=seed), {}
+        for world in worlds:
+            settings: dict[str, Any] = {"copies": copies, "seed": seed, "marginal": covariates, "noise": False}
+            run = Copies(model, frames[world], self.plan, states=1, **settings)
+            means[world] = run.all().mean.mean((0, 1))
+        finite = self._sites[source].cardinality is not None
+        step = torch.ones(len(rows)).double() if finite else (levels[1] - levels[0]).double()
+        pinned = torch.from_numpy(means["high"] - means["low"])
+        return self.tensor(frames["low"]), self.tensor(frames["high"]), step, pinned, levels[2]
 
     def _change(self, predict: Predict) -> Tensor:
         """Changes of the prediction, ``(source, unit, class or 1)``."""

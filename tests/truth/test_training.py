@@ -352,3 +352,58 @@ def test_what_is_wrong_is_named() -> None:
     ]:
         with pytest.raises(PCMError, match=words):
             call()
+
+
+def with_parameters(n: int) -> None:
+    b = pyro.sample("b", dist.Normal(0.0, 2.0).expand([4]).to_event(1))
+    with pyro.plate("units", n):
+        a = pyro.sample("A", dist.Normal(0.0, 1.0))
+        x = pyro.sample("X", dist.Normal(b[0] * a, 1.0))
+        z = pyro.sample("Z", dist.Normal(b[1] * a, 1.0))
+        pyro.sample("Y", dist.Normal(b[2] * x + b[3] * z, 1.0))
+
+
+@cache
+def uncertain() -> Any:
+    """A model known from 40 rows: the weights' posterior sd is about .16."""
+    return pcm.SCM(with_parameters).fit(rows(count=40), seed=0, progress=False)
+
+
+def test_augmented_rows_carry_the_parameters_draws() -> None:
+    """A moves X by its draw of b0 and the target by the same draw's b0 b2."""
+    model, kept = uncertain(), pcm.Requirement("A", outcome="Y", admissible=["A -> X -> Y"], reference=0.0)
+    data = rows(2, 300).drop(columns="E")
+    found = pcm.augment(model, data, [kept], copies=2, draws=50)
+    assert np.allclose(found.xs(0, level="copy")[["A", "X", "Z"]], data[["A", "X", "Z"]])
+    change = {name: found[name].unstack()[2] - found[name].unstack()[1] for name in ("A", "X", "Y")}
+    drawn = np.stack([change["X"] / change["A"], change["Y"] / change["A"]], 1)
+    b = model.posterior["b"].numpy()
+    posterior = np.stack([b[:, 0], b[:, 0] * b[:, 2]], 1)
+    nearest = np.abs(drawn[:, None] - posterior).max(-1)
+    assert nearest.min(1).max() < 1e-8  # each row's pair is one draw's, both of its parts
+    assert np.bincount(nearest.argmin(1))[np.unique(nearest.argmin(1))].tolist() == [6] * 50
+    assert drawn.mean(0) == pytest.approx(posterior.mean(0), abs=0.1)
+    assert drawn.std(0) == pytest.approx(posterior.std(0), rel=0.3)
+
+
+@pytest.mark.parametrize("draws", [1, 32])
+def test_a_violation_is_averaged_over_the_parameters_draws(draws: int) -> None:
+    """X times w differs from the target by b0 (w - b2) a step: 0 for w = b2 under one draw, and not under many."""
+    model, kept = uncertain(), pcm.Requirement("A", outcome="Y", admissible=["A -> X -> Y"])
+    b = model._model.parameters(draws, 0, prior=False)["b"].numpy()
+    w = b[:, 2].mean()
+    unit = pcm.Violation(model, [kept], inputs=["X"], units=4_000, kind="unit", draws=draws)
+    expected = 2 * (b[:, 0] ** 2 * (w - b[:, 2]) ** 2).mean()  # E[step²] = 2
+    assert unit(lambda x: w * x[:, 0]) == pytest.approx(expected, rel=0.2, abs=1e-12)
+    found = unit.gaps(lambda x: w * x[:, 0]).loc["A"]
+    assert found["pinned"] == pytest.approx((b[:, 0] * b[:, 2]).mean(), abs=0.01)
+    assert found["effect"] == pytest.approx(w * b[:, 0].mean(), abs=0.01)
+
+
+def test_draws_are_asked_for_by_number() -> None:
+    kept = pcm.Requirement("A", outcome="Y")
+    for draws in (0, 2.5, True):
+        with pytest.raises(PCMError, match="a positive whole number"):
+            pcm.augment(uncertain(), rows(2, 10), [kept], draws=draws)  # pyright: ignore[reportArgumentType]
+        with pytest.raises(PCMError, match="a positive whole number"):
+            pcm.Violation(uncertain(), [kept], inputs=["X"], draws=draws)  # pyright: ignore[reportArgumentType]

@@ -101,6 +101,7 @@ class SimulatedUnits:
                 raise QueryError(f"'{name}' has several values a unit; a check takes scalar variables.")
         self.scm, self.sites = scm, model.structure.sites
         self._completed: dict[Any, Any] = {}
+        self._plans: dict[tuple[int, ...], tuple[tuple[Requirement, ...], Replays]] = {}
         self._arms: dict[tuple[str, float], Columns] = {}
         self._worlds: dict[tuple[str, float], Columns] = {}
         self.joint = self._replays(self.pinning)
@@ -113,8 +114,12 @@ class SimulatedUnits:
         self.read = {name: self.sampled[name] for name in self.inputs}
 
     def _replays(self, pinning: Sequence[Requirement]) -> Replays:
-        plan = target_plan(self.graph, pinning, self.outcome)
-        return Replays(self.scm, plan, self.inputs, seed=self.seed, completed=self._completed)
+        key = tuple(map(id, pinning))
+        if key not in self._plans:
+            plan = target_plan(self.graph, pinning, self.outcome)
+            made = Replays(self.scm, plan, self.inputs, seed=self.seed, completed=self._completed)
+            self._plans[key] = tuple(pinning), made  # kept too: an identity is theirs while they live
+        return self._plans[key][1]
 
     def _references(self, replays: Replays) -> Columns:
         return reference_samples(self.scm._model, replays.plan, self.sampled, self.seed)

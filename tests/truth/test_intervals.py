@@ -17,7 +17,8 @@ import pytest
 
 import pcm
 from pcm.errors import PCMError
-from pcm.predict.families import GaussianProcess, Linear, Network, Trees
+from pcm.predict.families import Linear
+from tests.bench.coverage import SMALL, coverage, held
 
 
 def program() -> None:
@@ -35,11 +36,6 @@ QUADRATIC: Any = Linear(degree=2)
 def target(rows: pd.DataFrame, seed: int) -> np.ndarray:
     reference, noise = np.random.default_rng(seed).normal(size=(2, len(rows)))
     return (rows["X"] * reference + rows["Z"] - rows["A"] + reference + noise).to_numpy()
-
-
-def held(interval: np.ndarray, values: Any) -> float:
-    low, high = interval.T
-    return float(((low <= values) & (values <= high)).mean())
 
 
 @pytest.mark.parametrize("family", [QUADRATIC, "mechanism"], ids=["linear", "mechanism"])
@@ -90,53 +86,6 @@ def test_a_refit_forgets_the_rows_before() -> None:
     shifted = SCM.do(A=3.0).sample(500, seed=3)
     again = model.fit(shifted).predict_distribution(people).interval(of="outcome")
     assert np.array_equal(first, before.interval(of="outcome")) and np.abs(again - first).max() > 1.0
-
-
-# -- over replications -----------------------------------------------------------------------------------------------
-
-
-def linear() -> None:
-    """The reference fixture: T = X + .6 (Z - A + R) + .7 R + .5 E + u_Y."""
-    a = pyro.sample("A", dist.Normal(0.0, 1.0))
-    e = pyro.sample("E", dist.Normal(0.0, 1.0))
-    x = pyro.sample("X", dist.Normal(0.8 * a + e, 1.0))
-    z = pyro.sample("Z", dist.Normal(a, 1.0))
-    pyro.sample("Y", dist.Normal(x + 0.6 * z + 0.7 * a + 0.5 * e, 1.0))
-
-
-#: Smaller than the defaults, so that 200 replications of all four take twenty minutes.
-SMALL: dict[str, Any] = {
-    "linear": Linear(),
-    "gp": GaussianProcess(most=150, inducing=150),
-    "network": Network(hidden=(16,), ensemble=2, steps=400),
-    "trees": Trees(folds=5, max_iter=100),
-}
-
-
-def coverage(family: str, *, replications: int = 200, train: int = 500, test: int = 2_000) -> pd.DataFrame:
-    """Share of ``test`` units that each replication's 90 % intervals hold: of Y under the training law, of T under it
-    and under ``do(A = 1)``; a row a replication."""
-    model = pcm.SCM(linear)
-    kept, shared = pcm.Requirement("A", outcome="Y", admissible=["A -> X -> Y"]), {"states": 8, "copies": 4}
-    found = []
-    for k in range(replications):
-        rows, here = model.sample(train, seed=10 * k), model.sample(test, seed=10 * k + 1)
-        there = model.do(A=1.0).sample(test, seed=10 * k + 2)
-        fitted = pcm.CausalRegressor(model, "Y", requirements=[kept], family=SMALL[family], seed=k, **shared).fit(rows)
-        goals = []
-        for place, units in enumerate((here, there)):
-            reference, noise = np.random.default_rng([k, place]).normal(size=(2, test))
-            part = units["X"] + 0.6 * (units["Z"] - units["A"]) + 0.5 * units["E"]
-            goals.append(part.to_numpy() + 1.3 * reference + noise)
-        one, two = fitted.predict_distribution(here), fitted.predict_distribution(there)
-        found.append(
-            {
-                "outcome": held(one.interval(0.9, of="outcome"), here["Y"]),
-                "target": held(one.interval(0.9, of="target"), goals[0]),
-                "target, A set": held(two.interval(0.9, of="target"), goals[1]),
-            }
-        )
-    return pd.DataFrame(found)
 
 
 @pytest.mark.slow

@@ -6,7 +6,8 @@ last-layer Laplace (Kristiadi, Hein & Hennig 2020; Daxberger et al. 2021). ``ens
 what the features leave open (Lakshminarayanan, Pritzel & Blundell 2017); they are trained side by side, in one batch.
 
 The last layer is :class:`Linear`, so scikit-learn's. The training loop is own code: laplace-torch does not install
-beside a CPU build of torch, and features from scikit-learn's perceptrons left more error.
+beside a CPU build of torch, and features of scikit-learn's perceptrons leave more error (``python -m
+tests.bench.families``).
 
 >>> import numpy as np
 >>> rng = np.random.default_rng(0)

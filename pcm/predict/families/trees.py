@@ -4,6 +4,10 @@ CV+ (Barber, Candès, Ramdas & Tibshirani 2021): the outcome of a new row is whe
 fold ``k``, every fold alike. Its intervals cover whatever the law of the noise: at least ``2 prob - 1``, in practice
 ``prob``. Trees are scikit-learn's histogram gradient boosting.
 
+The residuals are kept by own code, a line: MAPIE's cross-conformal intervals are the same construction for one row at
+one level, and an average over a row's copies needs its whole law; crepes has the law, calibrated on rows set apart,
+which the trees then lack (``python -m tests.bench.families`` has both beside this).
+
 >>> import numpy as np
 >>> rng = np.random.default_rng(0)
 >>> x = rng.normal(size=(2_000, 1))

@@ -30,20 +30,13 @@ from pcm.query.named_worlds import FACTUAL
 from pcm.query.sampling import sample
 from pcm.requirement.references import marginals
 
-__all__ = ["dealt", "frame_in", "fresh_units", "in_worlds", "known", "level_pairs", "levels_of", "moved"]
+__all__ = ["dealt", "frame_in", "fresh_units", "in_worlds", "level_pairs", "levels_of", "moved"]
 
 #: Units, what is drawn of their noise, and the copies of a target each have random numbers of their own: a discrete
 #: value drawn and pulled back with the same ones would never change.
 _FRESH, _PULLED_BACK = 0xF2E5, 0xABD
 #: Between the seeds of parameter draws.
 _APART = 1_000_003
-
-
-def known(model: Model, seed: int) -> Model:
-    """The model with its parameters at their posterior means."""
-    if not model.free:
-        return model
-    return model.fix({name: value.mean(0) for name, value in model.parameters(1_000, seed, prior=False).items()})
 
 
 def dealt(model: Model, rows: int, draws: int, seed: int) -> list[tuple[Model, np.ndarray, int]]:

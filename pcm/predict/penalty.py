@@ -60,7 +60,7 @@ def violation(
     data : DataFrame, optional
         Units to replay, rather than fresh ones; a program with covariates needs it.
     **options
-        Those of :class:`Violation`: ``inputs``, ``kind``, ``units``, ``seed``.
+        Those of :class:`Violation`: ``inputs``, ``kind``, ``units``, ``copies``, ``draws``, ``seed``.
 
     Examples
     --------

@@ -27,12 +27,15 @@ import numpy as np
 import pandas as pd
 
 from pcm.errors import QueryError
-from pcm.predict.moved import fresh_units, known, moved
+from pcm.predict.moved import dealt, fresh_units, moved
 from pcm.query.model import Model
 from pcm.requirement import TargetPlan
 from pcm.requirement.copies import Copies
 
 __all__ = ["Response", "responses"]
+
+#: Of a fitted model's parameters; each unit is under one of them.
+_DRAWS = 16
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ def responses(
     data: pd.DataFrame | None = None,
     numeric: bool = False,
 ) -> list[Response]:
-    """The target's response to each of its sources, under the posterior's mean parameters.
+    """The target's response to each of its sources; of a fitted model, averaged over its posterior draws too.
 
     Parameters
     ----------
@@ -84,21 +87,27 @@ def responses(
     QueryError
         A source that is a vector.
     """
-    model = known(model, seed)
-    covariates = bool(model.structure.covariates)
-    fresh = fresh_units(model, units, data, seed)
+    covariates = bool(model.structure.covariates) and data is not None
+    groups = []
+    for one, places, own in dealt(model, len(data) if covariates else units, _DRAWS, seed):
+        groups.append((one, fresh_units(one, len(places), data.iloc[places] if covariates else data, own), own))
+    fresh = pd.concat([rows for _, rows, _ in groups], ignore_index=True)
+    settings: dict[str, Any] = {"states": 1, "copies": copies, "noise": False, "numeric": numeric}
     made = []
     for source in plan.sources:
         levels = _levels(model, fresh, source)
         worlds = {"low": {source: levels[0]}, "high": {source: levels[1]}}
-        frames, means = moved(model, fresh, worlds, seed=seed), {}
-        for world in worlds:
-            marginal = fresh if covariates else None
-            settings: dict[str, Any] = {"states": 1, "copies": copies, "seed": seed, "noise": False, "numeric": numeric}
-            run = Copies(model, frames[world], plan, marginal=marginal, **settings)
-            means[world] = run.all().mean.mean((0, 1, 2))
+        frames, means = {world: [] for world in worlds}, {world: [] for world in worlds}
+        for one, rows, own in groups:
+            there = moved(one, rows, worlds, seed=own)
+            for world in worlds:
+                run = Copies(one, there[world], plan, marginal=fresh if covariates else None, seed=own, **settings)
+                frames[world].append(there[world])
+                means[world].append(run.all().mean.mean((0, 1)))
+        low, high = (pd.concat(frames[world], ignore_index=True) for world in worlds)
+        change = np.concatenate(means["high"]).mean(0) - np.concatenate(means["low"]).mean(0)
         step = float(levels[1] - levels[0]) if not isinstance(levels[0], str) else 1.0
-        made.append(Response(source, levels, step, frames["low"], frames["high"], means["high"] - means["low"]))
+        made.append(Response(source, levels, step, low, high, change))
     return made
 
 

@@ -400,6 +400,16 @@ def test_a_violation_is_averaged_over_the_parameters_draws(draws: int) -> None:
     assert found["effect"] == pytest.approx(w * b[:, 0].mean(), abs=0.01)
 
 
+def test_gaps_are_averaged_over_the_parameters_draws() -> None:
+    """Pinned is the mean of b0 b2, not the product of means; the faithful prediction of the same model meets it."""
+    model, kept = uncertain(), pcm.Requirement("A", outcome="Y", admissible=["A -> X -> Y"])
+    b = model._model.parameters(16, 1, prior=False)["b"].numpy()
+    settings: dict[str, Any] = {"family": "mechanism", "states": 64, "copies": 4}
+    found = pcm.CausalRegressor(model, "Y", requirements=[kept], **settings).fit(rows(2, 300)).gaps().loc["A"]
+    assert found["pinned"] == pytest.approx((b[:, 0] * b[:, 2]).mean(), abs=1e-6)
+    assert abs(found["gap"]) < 0.1
+
+
 def test_draws_are_asked_for_by_number() -> None:
     kept = pcm.Requirement("A", outcome="Y")
     for draws in (0, 2.5, True):

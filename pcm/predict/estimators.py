@@ -419,6 +419,8 @@ class CausalRegressor(RegressorMixin, _Causal):
     wiring_ : Wiring
         Which input is read as it is, corrected, or not read.
     fits_ : list of Fitted
+    observed_ : ObservedRows or None
+        Training rows by which intervals of the outcome are told from those of the target, where the two differ.
 
     References
     ----------

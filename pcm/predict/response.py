@@ -87,10 +87,11 @@ def responses(
     QueryError
         A source that is a vector.
     """
-    covariates = bool(model.structure.covariates) and data is not None
+    covariates = data if model.structure.covariates else None
     groups = []
-    for one, places, own in dealt(model, len(data) if covariates else units, _DRAWS, seed):
-        groups.append((one, fresh_units(one, len(places), data.iloc[places] if covariates else data, own), own))
+    for one, places, own in dealt(model, units if covariates is None else len(covariates), _DRAWS, seed):
+        part = None if covariates is None else covariates.iloc[places]
+        groups.append((one, fresh_units(one, len(places), part, own), own))
     fresh = pd.concat([rows for _, rows, _ in groups], ignore_index=True)
     settings: dict[str, Any] = {"states": 1, "copies": copies, "noise": False, "numeric": numeric}
     made = []
@@ -101,7 +102,9 @@ def responses(
         for one, rows, own in groups:
             there = moved(one, rows, worlds, seed=own)
             for world in worlds:
-                run = Copies(one, there[world], plan, marginal=fresh if covariates else None, seed=own, **settings)
+                run = Copies(
+                    one, there[world], plan, marginal=None if covariates is None else fresh, seed=own, **settings
+                )
                 frames[world].append(there[world])
                 means[world].append(run.all().mean.mean((0, 1)))
         low, high = (pd.concat(frames[world], ignore_index=True) for world in worlds)

@@ -79,14 +79,15 @@ print(shifts.baselines.round(2))
 # ## What a prediction is sure of
 #
 # A prediction is a distribution. *Aleatoric* is what stays when everything is known, *epistemic* what more rows take
-# away. Intervals cover Y where nothing is changed, and the target T when A is set from outside.
+# away. There are two intervals: `of="target"` holds T, also when A is set from outside; `of="outcome"` holds Y as it
+# comes, in rows like those that were learned from. Both read the admissible inputs and nothing else.
 
 # %%
 few = pcm.CausalRegressor(scm, "Y", **settings).fit(rows[:40]).predict_distribution(later[:500])
 many = faithful.predict_distribution(later[:500])
 print("from 40 rows:    ", few)
 print("from 10,000 rows:", many)
-low, high = many.interval(0.9).T
+low, high = many.interval(0.9, of="outcome").T
 covered = ((low <= later["Y"][:500]) & (later["Y"][:500] <= high)).mean()
 many.to_dataframe().head(3).round(2)
 

@@ -46,11 +46,14 @@ def dealt(model: Model, rows: int, draws: int, seed: int) -> list[tuple[Model, n
 
     Raises
     ------
+    ArgumentError
+        A number of draws or rows that is none.
     QueryError
         Parameters are neither fitted nor given.
     """
-    if isinstance(draws, bool) or not isinstance(draws, int | np.integer) or draws < 1:
-        raise ArgumentError(f"draws={draws!r}: a positive whole number is needed.")
+    for what, value, least in (("draws", draws, 1), ("units", rows, 0)):
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+            raise ArgumentError(f"{what}={value!r}: a positive whole number is needed.")
     if not model.free:
         return [(model, np.arange(rows), seed)]
     found = model.parameters(max(min(draws, rows), 1), seed, prior=False)

@@ -417,3 +417,5 @@ def test_draws_are_asked_for_by_number() -> None:
             pcm.augment(uncertain(), rows(2, 10), [kept], draws=draws)  # pyright: ignore[reportArgumentType]
         with pytest.raises(PCMError, match="a positive whole number"):
             pcm.Violation(uncertain(), [kept], inputs=["X"], draws=draws)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(PCMError, match=r"units=2.5"):
+        pcm.Violation(uncertain(), [kept], inputs=["X"], units=2.5)  # pyright: ignore[reportArgumentType]

@@ -101,7 +101,7 @@ class Network(Family):
                 losses(orders[members, held + torch.from_numpy(places)]).sum().backward()
                 optimiser.step()
                 schedule.step()
-                if step % 50 == 49:
+                if step % 50 == 49 or step == self.steps - 1:
                     with torch.no_grad():
                         now = losses(orders[:, :held])
                         better = now < best

@@ -163,3 +163,9 @@ def test_class_prediction_parts_add_up() -> None:
     assert np.allclose(found.aleatoric + found.epistemic, found.entropy)
     share = (found.draws(50_000) == "b").mean(0)
     assert np.allclose(share, found.probability("b"), atol=0.02)
+
+
+def test_a_network_of_few_steps_is_trained_all_the_same() -> None:
+    x, y = _linear_data(200, 0)
+    left = [Network(hidden=(16,), ensemble=1, steps=steps)._train(x, y, None, 0)[0][0] for steps in (1, 40)]
+    assert not np.allclose(left[0], left[1])

@@ -30,7 +30,7 @@ from pcm.program import Site
 from pcm.query.evidence import columns_of
 from pcm.query.model import Model
 
-__all__ = ["column_names", "columns", "rows_of", "variable_of"]
+__all__ = ["column_names", "columns", "outcome_of_rows", "rows_of", "variable_of"]
 
 
 def columns(values: Mapping[str, np.ndarray], sites: Mapping[str, Site]) -> np.ndarray:
@@ -62,6 +62,30 @@ def rows_of(model: Model, data: pd.DataFrame, names: Collection[str]) -> np.ndar
             raise DataError(f"the data {what} {listed(map(repr, lacking))}, and whole columns are needed here.")
     values = {name: found.values[name].double() for name in names}
     return columns({name: value.movedim(0, len(sites[name].inner)).numpy() for name, value in values.items()}, sites)
+
+
+def outcome_of_rows(model: Model, frame: pd.DataFrame, name: str) -> np.ndarray:
+    """An outcome's column as numbers, or codes, ``(row,)``.
+
+    Raises
+    ------
+    DataError
+        Rows that lack it, or a label that it does not have.
+    """
+    column: Any = frame[name]
+    labels = model.categories.get(name)
+    if column.isna().any():
+        rows = frame.index[column.isna()]
+        raise DataError(
+            f"the outcome '{name}' is missing in {len(rows)} of {len(frame)} rows (first: {listed(rows, 5)}); a "
+            "predictor learns from rows that have it: drop the others."
+        )
+    if labels is None:
+        return read_evidence(frame[[name]], columns_of(model, [name])).values[name].double().numpy()
+    odd = [value for value in column.unique() if value not in labels]
+    if odd:
+        raise DataError(f"'{name}' takes the labels {listed(labels)}; found {odd[0]!r}.")
+    return column.map(list(labels).index).to_numpy(dtype=np.float64)
 
 
 def variable_of(column: Any, sites: Collection[str]) -> Any:

@@ -38,8 +38,7 @@ from sklearn.utils.validation import validate_data
 
 from pcm.arguments import check_count, check_names, check_seed
 from pcm.errors import ArgumentError, DataError, QueryError, UnknownNameError, listed
-from pcm.io.frames import read_evidence
-from pcm.predict.design import column_names, columns, rows_of, variable_of
+from pcm.predict.design import column_names, columns, outcome_of_rows, rows_of, variable_of
 from pcm.predict.families import Family, Fitted, family, members_of
 from pcm.predict.matched import fit_matched
 from pcm.predict.observed import ObservedRows
@@ -47,7 +46,6 @@ from pcm.predict.prediction import ClassPrediction, Prediction
 from pcm.predict.response import responses
 from pcm.predict.unfitted import check_fitted
 from pcm.predict.wiring import Wiring
-from pcm.query.evidence import columns_of
 from pcm.requirement import Requirement, target_plan
 from pcm.requirement.copies import Copies
 
@@ -101,7 +99,7 @@ class _Causal(BaseEstimator):
         self._check_outcome()
         self.wiring_: Any = Wiring.of(self.scm.graph, list(self.requirements), self._name)
         frame = self._frame(X, y)
-        outcome = self._outcome(frame)
+        outcome = outcome_of_rows(self.scm._model, frame, self._name)
         if self.family == "mechanism" and self.target == "faithful":
             self.fits_, self.feature_names_ = [], column_names(self.wiring_.plan.inputs, self._sites, self._labels)
         elif self.target == "matched":
@@ -358,28 +356,6 @@ class _Causal(BaseEstimator):
             )
         if self._regression and site.cardinality is not None and site.cardinality > 2 and not site.ordered:
             raise ArgumentError(f"'{self._name}' is a category without an order: take CausalClassifier.")
-
-    def _outcome(self, frame: pd.DataFrame) -> np.ndarray:
-        """The outcome's column as numbers, or codes."""
-        column: Any = frame[self._name]
-        labels = self._labels.get(self._name)
-        if column.isna().any():
-            rows = frame.index[column.isna()]
-            raise DataError(
-                f"the outcome '{self._name}' is missing in {len(rows)} of {len(frame)} rows (first: "
-                f"{listed(rows, 5)}); a predictor learns from rows that have it: drop the others."
-            )
-        if labels is None:
-            return (
-                read_evidence(frame[[self._name]], columns_of(self.scm._model, [self._name]))
-                .values[self._name]
-                .double()
-                .numpy()
-            )
-        odd = [value for value in column.unique() if value not in labels]
-        if odd:
-            raise DataError(f"'{self._name}' takes the labels {listed(labels)}; found {odd[0]!r}.")
-        return column.map(list(labels).index).to_numpy(dtype=np.float64)
 
     _regression = True
 

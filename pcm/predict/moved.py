@@ -22,6 +22,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from pcm.arguments import check_count
 from pcm.errors import ArgumentError, QueryError
 from pcm.query.counterfactual import Counterfactual, counterfactual
 from pcm.query.evidence import frame_of
@@ -47,13 +48,11 @@ def dealt(model: Model, rows: int, draws: int, seed: int) -> list[tuple[Model, n
     Raises
     ------
     ArgumentError
-        A number of draws or rows that is none.
+        A number of draws that is none.
     QueryError
         Parameters are neither fitted nor given.
     """
-    for what, value, least in (("draws", draws, 1), ("units", rows, 0)):
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-            raise ArgumentError(f"{what}={value!r}: a positive whole number is needed.")
+    check_count(draws, "draws")
     if not model.free:
         return [(model, np.arange(rows), seed)]
     found = model.parameters(max(min(draws, rows), 1), seed, prior=False)

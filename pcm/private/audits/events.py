@@ -41,12 +41,15 @@ class Event:
         Outputs ``(draw,)`` to numbers ``(draw,)``.
     words : callable
         A threshold to what the event is.
+    below : callable
+        A threshold to what ``{score ≤ threshold}`` is.
     learnt : bool
         Whether the score was learnt from every other draw of the first half; the rest then chooses the threshold.
     """
 
     score: Callable[[np.ndarray], np.ndarray]
     words: Callable[[float], str]
+    below: Callable[[float], str] = "the score is at most {:g}".format
     learnt: bool = False
 
 
@@ -85,8 +88,9 @@ def threshold_events(x: np.ndarray, other: np.ndarray) -> Iterator[Event]:
     """Sides of a threshold, and sets of the outputs that are the likelier under ``x``."""
     values = np.unique(np.concatenate([x, other]))
     if np.issubdtype(values.dtype, np.number):
-        yield Event(lambda o: o, lambda t: f"output ≥ {t:.4g}")
-        yield Event(lambda o: -o, lambda t: f"output ≤ {0.0 - t:.4g}")
+        least, most = "output ≥ {:.4g}".format, "output ≤ {:.4g}".format
+        yield Event(lambda o: o, least, most)
+        yield Event(lambda o: -o, lambda t: most(0.0 - t), lambda t: least(0.0 - t))
     if len(values) <= _FEW:
         # the ratios are learnt on draws that do not choose among them
         share = [np.bincount(np.searchsorted(values, draws[::2]), minlength=len(values)) + 0.5 for draws in (x, other)]
@@ -96,12 +100,11 @@ def threshold_events(x: np.ndarray, other: np.ndarray) -> Iterator[Event]:
             place = np.searchsorted(values, outputs).clip(max=len(values) - 1)
             return np.where(values[place] == outputs, ratio[place], 0.0)
 
-        def words(threshold: float) -> str:
-            chosen = values[ratio >= threshold]
+        def words(chosen: np.ndarray) -> str:
             shown = ", ".join(map(str, chosen[:4])) + (", …" if len(chosen) > 4 else "")
             return f"output in {{{shown}}}"
 
-        yield Event(score, words, learnt=True)
+        yield Event(score, lambda t: words(values[ratio >= t]), lambda t: words(values[ratio <= t]), learnt=True)
 
 
 def best_count(
@@ -144,6 +147,6 @@ def best_count(
     first, second = (other, x) if swapped else (x, other)
     hits = int((event.score(first[half:]) >= threshold).sum())
     others = int((event.score(second[half:]) >= threshold).sum())
-    found = float(bound(hits, others, trials, confidence=confidence, **options))
+    found = max(float(bound(hits, others, trials, confidence=confidence, **options)), 0.0)
     reach = float(bound(trials, 0, trials, confidence=confidence, **options))
     return Count(event.words(threshold), hits, others, trials, found, reach)

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import binom, binomtest
 
 from pcm.errors import ArgumentError
-from pcm.private.audits.bounds import clopper_pearson, epsilon_bound, mu_bound
+from pcm.private.audits.bounds import clopper_pearson, epsilon_bound, guess_bound, guess_mu_bound, mu_bound
 from pcm.private.audits.one_run import audit_one_run, audit_one_run_counts, one_run_p_value
 from pcm.private.leakage import epsilon_of_mu
 
@@ -32,6 +32,24 @@ def test_the_bound_holds_as_often_as_it_says():
 
     hits, others = rng.binomial(trials, ndtr(mu / 2), 4_000), rng.binomial(trials, ndtr(-mu / 2), 4_000)
     assert (mu_bound(hits, others, trials, confidence=0.9) > mu).mean() <= 0.1 + 4 * np.sqrt(0.09 / 4_000)
+
+
+@pytest.mark.parametrize("guesses", [1, 7, 60, 2_000])
+@pytest.mark.parametrize("epsilon", [0.25, 1.0, 8.0])
+@pytest.mark.parametrize("confidence", [0.9, 0.95, 0.9999])
+def test_guesses_claim_too_much_no_oftener_than_they_say(guesses, epsilon, confidence):
+    """Summed over every count of right guesses that an ε-private mechanism can give at most; μ = 2 Φ⁻¹ of the same."""
+    keep = 1 / (1 + np.exp(-epsilon))
+    right = np.arange(guesses + 1)
+    mass = binom.pmf(right, guesses, keep)
+    found = guess_bound(right, guesses, confidence=confidence)
+    assert (np.diff(found) >= 0).all()
+    assert mass[found > epsilon].sum() <= 1 - confidence + 1e-12
+    from scipy.special import ndtri
+
+    assert mass[guess_mu_bound(right, guesses, confidence=confidence) > 2 * ndtri(keep)].sum() <= 1 - confidence + 1e-12
+    # one more right guess would have been enough for an error: the limit is not wider than it must be
+    assert mass[found > epsilon].sum() + mass[found <= epsilon][-1] > 1 - confidence
 
 
 @pytest.mark.parametrize(("mu", "epsilon"), [(0.5, 0.7), (1.0, 1.5), (3.0, 9.0)])

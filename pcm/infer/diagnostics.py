@@ -40,8 +40,9 @@ def psis(log_ratios: np.ndarray) -> tuple[np.ndarray, float]:
     weights
         Normalised, smoothed log weights ``(draw,)``.
     khat
-        Shape of the Pareto tail; below 0.7 the weights can be relied on. 0 where all ratios agree to rounding
-        (proposal and target are the same), infinite where the tail has too few distinct draws to tell.
+        Shape of the Pareto tail; below 0.7 the weights can be relied on. 0 where no ratio exceeds their mean by a
+        tenth: no draw carries weight then, and the shape of so thin a tail is that of noise. Infinite where the tail
+        has too few distinct draws to tell.
 
     References
     ----------
@@ -52,7 +53,7 @@ def psis(log_ratios: np.ndarray) -> tuple[np.ndarray, float]:
     if not math.isfinite(top):
         return np.full_like(ratios, -math.log(max(1, len(ratios)))), math.inf
     ratios -= top
-    if ratios.min() > -1e-6:  # a tail made of rounding errors has no shape
+    if np.exp(ratios).mean() > 1 / 1.1:
         return _normalised(ratios), 0.0
     size = len(ratios)
     tail_size = math.ceil(min(size / 5.0, 3.0 * math.sqrt(size)))

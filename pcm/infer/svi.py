@@ -84,12 +84,14 @@ class SVI:
         Raises
         ------
         FitError
-            If there is nothing to fit, parameters are discrete, no start has a finite density, or the ELBO is not
-            finite.
+            If there is nothing to fit, parameters are discrete, no start has a finite density, the ELBO is not
+            finite, or the guide is diagonal and the data have private answers.
         """
         check_count(draws, "draws")
         space = Unconstrained(target, method=self.name)
         family = self.family if self.family != "auto" else "full" if space.dimension <= FULL_LIMIT else "diagonal"
+        if family == "diagonal":
+            target.refuse_mean_field(self.name)
         before = {name: leaf.detach().clone() for name, leaf in target.trainable.items()}
         diagnostics: dict[str, Any] = {"converged": True}
         try:

@@ -52,6 +52,8 @@ class Target:
         Number of rows of data; appears in messages.
     cost
         Values that a site takes in one evaluation, which sets the size of chunks; ``units`` by default.
+    noised
+        Variables and parameters of which the data have private answers; mean-field guides are refused then.
 
     Raises
     ------
@@ -67,6 +69,7 @@ class Target:
     batched: Callable[[dict[str, Tensor]], Tensor] | None = None
     units: int = 1
     cost: int | None = None
+    noised: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if set(self.supports) != set(self.initial):
@@ -89,6 +92,16 @@ class Target:
                 f"{listed(self.trainable)}. Fit with method='map' or 'svi', which train them, or fix them with "
                 "given(…).",
                 trainable=list(self.trainable),
+            )
+
+    def refuse_mean_field(self, method: str) -> None:
+        """Raise :class:`~pcm.errors.FitError` where a guide without correlations would be confidently wrong."""
+        if self.noised:
+            raise FitError(
+                f"method='{method}' with a diagonal (mean-field) guide, and the data have private answers of "
+                f"{listed(self.noised)}: what the noise leaves open is shared between the parameters, so a guide "
+                "without correlations is confidently wrong. Use method='laplace' or 'nuts', or family='full'.",
+                noised=list(self.noised),
             )
 
     @property

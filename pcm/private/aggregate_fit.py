@@ -108,7 +108,15 @@ def target_of_aggregates(model: Model, aggregates: Sequence[Aggregate]) -> tuple
             return prior - 0.5 * scaled.square().sum() - root.diagonal().log().sum()
 
     supports = {name: model.structure.parameters[name].support for name in model.free}
-    target = Target(log_density, supports, initial, trainable=program.trainable, units=count, cost=max(1, places.units))
+    target = Target(
+        log_density,
+        supports,
+        initial,
+        trainable=program.trainable,
+        units=count,
+        cost=max(1, places.units),
+        noised=tuple(dict.fromkeys(name for each in aggregates for name in each.statistic.variables)),
+    )
     words = f"{len(sums)} noisy sums over {count} rows, taken for normal (central limit theorem); moments of a unit "
     words += f"by enumeration of {len(places.codes)} joint values" if places.discrete else "without finite sites"
     words += f" and {places.each} quasi-random places of {len(places.continuous)} sites' noise" * bool(

@@ -177,12 +177,20 @@ def target_of(model: Model, data: Any) -> tuple[Target, Marginal | None]:
             return prior + marginal.log_densities({**given, **parameters})
 
     supports = {name: structure.parameters[name].support for name in model.free}
-    target = Target(log_density, supports, start, trainable=trainable, units=units)
+    target = Target(log_density, supports, start, trainable=trainable, units=units, noised=_noised(model, found))
     if marginal is not None:
         target = replace(target, batched=log_densities if start else None, cost=marginal.cost)
         if not marginal.settled:
             target = _settled(target, marginal, model)
     return target, marginal
+
+
+def _noised(model: Model, found: Units) -> tuple[str, ...]:
+    """Variables of which the data have a private answer; the answer itself where its parent is no variable."""
+    structure = model.structure
+    answers = [name for name, site in structure.sites.items() if site.mechanism is not None and name in found.values]
+    parents = [each for name in answers for each in (list(structure.graph.predecessors(name)) or [name])]
+    return tuple(dict.fromkeys(parents))
 
 
 def _integrated(

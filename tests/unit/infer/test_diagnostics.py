@@ -33,6 +33,16 @@ def test_psis_recovers_the_shape_of_a_pareto_tail():
     assert psis(ratios)[1] == pytest.approx(0.4, abs=0.08)
 
 
+def test_a_tail_without_weight_has_no_shape():
+    """A guide within .05 of its target everywhere, a few draws apart from the rest: the fitted tail's shape was 2."""
+    ratios = 0.005 * np.random.default_rng(2).normal(size=2_000)
+    ratios[:8] = np.geomspace(0.022, 0.055, 8)
+    weights, khat = psis(ratios)
+    assert khat == 0.0
+    np.testing.assert_allclose(weights, ratios - np.log(np.exp(ratios).sum()), atol=1e-12)
+    assert psis(10 * ratios)[1] != 0.0, "a draw with half as much again counts"
+
+
 def test_psis_at_the_edges():
     weights, khat = psis(np.full(50, -7.0) + 1e-9 * np.arange(50))
     assert khat == 0.0 and np.exp(weights).sum() == pytest.approx(1.0)

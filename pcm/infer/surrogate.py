@@ -32,7 +32,7 @@ CHEAP = 10_000_000
 #: Largest root mean square error of log weights, in nats, that is left standing.
 NEGLIGIBLE = 0.1
 #: Draws held back, and evaluated draws for each coefficient.
-HELD, EACH, LEAST = 48, 3, 128
+HELD, EACH, LEAST = 48, 2, 128
 
 
 @dataclass(frozen=True)

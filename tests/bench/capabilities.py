@@ -40,15 +40,17 @@ from tests.bench import (
     capability_effects,
     capability_noise,
     capability_numpyro,
+    capability_private,
     capability_rivals,
     capability_worlds,
 )
 from tests.bench.capability_cells import CELLS, HOLES, THERE, TRIAL, Cell, Nothing
 from tests.bench.capability_effects import STUDY
 from tests.bench.capability_noise import ALIVE, COURSE, COURSE_AFRESH, FORGOTTEN, PRESSURE
+from tests.bench.capability_private import EFFECT, HAD, MASSES, NAIVE, TOLD
 from tests.bench.capability_worlds import FRESH, LIMIT, SCENARIOS
 
-__all__ = ["CELLS", "ROWS", "SYSTEMS", "Row", "lines_of", "markdown", "run", "verdict"]
+__all__ = ["CELLS", "ROWS", "SYSTEMS", "Row", "lines_of", "markdown", "run", "systems", "verdict"]
 
 SYSTEMS = {
     "pcm": "pcm-causal",
@@ -60,6 +62,9 @@ SYSTEMS = {
 """The columns, and the distribution that each is installed from."""
 
 
+RELEASES = {"OpenDP": "opendp"}
+"""A column more for the rows on private noise."""
+
 # importing them registers their cells
 _RIVALS = (
     capability_rivals,
@@ -68,6 +73,7 @@ _RIVALS = (
     capability_effects,
     capability_noise,
     capability_worlds,
+    capability_private,
 )
 
 
@@ -206,8 +212,23 @@ ROWS = {
     "labels": Row("labels of categories", np.array([1.0, 3.0]), 0.15),
     "store": Row("fitted model to disk and back, no pickle", {"comes back"}),
     "account": Row("answer says rung, coupling, abduction", {"rung", "coupling", "abduction"}),
+    "answers": Row(
+        "effect, the confounder known by randomised response (ε = 1)",
+        EFFECT,
+        0.02,
+        {"answers taken for the truth": NAIVE},
+    ),
+    "noised": Row(
+        "one unit's counterfactual, a covariate known with Laplace noise",
+        HAD,
+        0.03,
+        {"fresh noise": 0.9, "the answer taken for the truth": TOLD},
+    ),
+    "masses": Row("the exact law of a release (discrete Gaussian) as a site", MASSES, 1e-12),
+    "budget": Row("a privacy budget kept: refuses, remembers", {"refuses", "remembered on disk", "says on what"}),
 }
-"""The capabilities, in the order of the table."""
+PRIVATE = ("answers", "noised", "masses", "budget")
+"""The capabilities, in the order of the table; those on private noise have one of their own."""
 
 
 # -- verdicts ----------------------------------------------------------------------------------------------------------
@@ -308,7 +329,7 @@ def run(rows: Sequence[str] = tuple(ROWS)) -> dict[tuple[str, str], str]:
     """Verdicts by row and system."""
     found: dict[tuple[str, str], str] = {}
     for row in rows:
-        for system in SYSTEMS:
+        for system in systems(row):
             begun = time.perf_counter()
             tried = [(cell.note, verdict(ROWS[row], cell)) for cell in CELLS[row, system]]
             found[row, system] = "; ".join(f"{said} {note}" if note else said for note, said in tried)
@@ -317,14 +338,21 @@ def run(rows: Sequence[str] = tuple(ROWS)) -> dict[tuple[str, str], str]:
     return found
 
 
+def systems(row: str) -> dict[str, str]:
+    """The columns of a row."""
+    return {**SYSTEMS, **RELEASES} if row in PRIVATE else SYSTEMS
+
+
 def markdown(found: dict[tuple[str, str], str]) -> str:
-    """The table, and the versions that were run."""
-    lines = [f"| | {' | '.join(SYSTEMS)} |", f"|---|{'---|' * len(SYSTEMS)}"]
-    lines += [
-        f"| {ROWS[row].title} | {' | '.join(found[row, system] for system in SYSTEMS)} |"
-        for row in dict.fromkeys(row for row, _ in found)
-    ]
-    return "\n".join([*lines, "", f"Run: {', '.join(f'{name} {_version(SYSTEMS[name])}' for name in SYSTEMS)}."])
+    """The tables, and the versions that were run."""
+    tables: dict[tuple[str, ...], list[str]] = {}
+    for row in dict.fromkeys(row for row, _ in found):
+        columns = tuple(systems(row))
+        lines = tables.setdefault(columns, [f"| | {' | '.join(columns)} |", f"|---|{'---|' * len(columns)}"])
+        lines.append(f"| {ROWS[row].title} | {' | '.join(found[row, system] for system in columns)} |")
+    run = {name: distribution for row, _ in found for name, distribution in systems(row).items()}
+    said = f"Run: {', '.join(f'{name} {_version(distribution)}' for name, distribution in run.items())}."
+    return "\n\n".join(["\n".join(lines) for lines in tables.values()] + [said])
 
 
 def _version(distribution: str) -> str:

@@ -313,7 +313,7 @@ class Marginal:
             kind, part.breaks = "panels", self._breaks(rows, left, part.kinks, trials)
         part.divide(left, kind)
         if part.kinks and part.breaks is None:
-            self._hold(part, trials)
+            self._hold(part, probe, trials)
         part.refine(trials[0])
         return part
 
@@ -331,16 +331,18 @@ class Marginal:
         most = max(part.shape[2] for part in found)
         return torch.cat([part[:, :, [*range(part.shape[2])] + [0] * (most - part.shape[2])] for part in found], -1)
 
-    def _hold(self, part: Part, trials: Sequence[Mapping[str, Tensor]]) -> None:
+    def _hold(self, part: Part, probe: Part, trials: Sequence[Mapping[str, Tensor]]) -> None:
         """Keep the kinks where no parameter moves them."""
-        found = []
-        for trial in trials:
+
+        def knots(one: Part, trial: Mapping[str, Tensor]) -> Tensor:
             lane = {name: value[None] for name, value in trial.items()}
-            part.at = None
-            found.append(part.knots(lane, part.placed(lane, 1)))
-        if all(torch.allclose(one, found[0], rtol=1e-12, atol=1e-12) for one in found):
-            part.still = found[0]
-        part.at = None
+            one.at = None
+            return one.knots(lane, one.placed(lane, 1))
+
+        first, *others = (knots(probe, trial) for trial in trials)
+        if all(torch.allclose(one, first, rtol=1e-12, atol=1e-12) for one in others):
+            part.still = knots(part, trials[0])
+        part.at = probe.at = None
 
     def _doubts(self, part: Part, parameters: Mapping[str, Tensor], one: Mapping[str, Tensor]) -> list[str]:
         if part.space.windows:

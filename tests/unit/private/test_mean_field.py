@@ -53,7 +53,7 @@ def test_svi_integrates_the_true_values_and_guides_the_parameters_alone() -> Non
     frame = pcm.SCM(survey).given(b=1.0).sample(500, seed=0)
     data = {"z": private.Release(RR.simulate(frame["z"], seed=1).values, RR), "y": frame["y"].to_numpy()}
     exact = pcm.SCM(survey).fit(data, draws=2_000, seed=0, progress=False).posterior
-    found = pcm.SCM(survey).fit(data, "svi", steps=300, draws=2_000, seed=0, progress=False).posterior
+    found = pcm.SCM(survey).fit(data, "svi", steps=120, draws=2_000, seed=0, progress=False).posterior
     assert exact is not None and found is not None
     assert set(found.draws) == {"b"}
     assert found.diagnostics["guide"] == "multivariate Gaussian"

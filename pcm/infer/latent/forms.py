@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from pcm.infer.latent.density import peaks
+from pcm.infer.latent.kinks import piece_nodes, piece_probes, piece_values
 from pcm.infer.latent.newton import Peak
 from pcm.infer.latent.part import Part
 from pcm.infer.latent.quadratic import offsets, predicted
@@ -87,18 +88,24 @@ def moved_kinks(part: Part, trials: Sequence[Mapping[str, Tensor]], left: list[i
 
 
 def is_pieced(part: Part, trials: Sequence[Mapping[str, Tensor]], left: list[int]) -> bool:
-    """Whether the integral between the kinks in closed form is the one by quadrature, under every trial."""
+    """Whether the density is quadratic between the kinks, under every trial; the part keeps if its pieces have
+    curvatures of their own."""
+    part.divide(left, "pieces")
+    bent = False
     for trial in trials:
         lane = _lane(trial)
-        part.divide(left, "pieces")
-        closed = part.terms(lane, part.placed(lane, 1)).total
-        part.divide(left, "panels")
-        part.level = 1
-        summed = part.terms(lane, part.placed(lane, 1)).total
-        part.level = 0
-        if not bool(((closed - summed).abs() <= 1e-6 * (1 + summed.abs())).all()):
+        part.at = None
+        place = part.placed(lane, 1)
+        knots, step = part.knots(lane, place), place.root[..., 0, 0]
+        nodes = piece_nodes(knots, step, bent=True)
+        values = part.inner(lane, place, torch.cat([nodes, piece_probes(knots, step)], 2)[..., None])[0]
+        told, curvatures, apart = piece_values(knots, step, values[:, :, : nodes.shape[2]])
+        size = 1 + values.abs().amax(2, keepdim=True)
+        same = ((values[:, :, nodes.shape[2] :] - told).abs() <= 10 * ROUNDING * size).all()
+        if not bool(same & (curvatures < 0).all()):
             return False
-    part.divide(left, "pieces")
+        bent = bent or bool((apart > 1e-6 * size).any())
+    part.bent = bent
     return True
 
 

@@ -1,14 +1,15 @@
-r"""One unobserved number a unit under Laplace noise: its log density has kinks, and no curvature of theirs between.
+r"""One unobserved number a unit whose log density has kinks, and is quadratic between: Laplace noise, clipped noise.
 
 Where a child ``w ~ Laplace(loc(x), b)`` of the unobserved ``x`` was observed, ``log p`` has a kink at the root of
 ``w = loc(x)``. Where the rest of ``log p`` is quadratic in ``x``, the integral is a sum, over the pieces between
 kinks, of Gaussian integrals, each a difference of normal distribution functions (one kink: the Normal-Laplace
-density). The kinks are functions of the program's parameters, and everything stays differentiable in them.
+density). Where noise follows a clipped value, the curvature differs from piece to piece. The kinks are functions of the
+program's parameters, and everything stays differentiable in them.
 
 >>> import math, torch
 >>> knots, reach = torch.zeros(1, 1, dtype=torch.float64), torch.ones(1, dtype=torch.float64)
 >>> x = piece_nodes(knots, reach)
->>> found = piece_integral(knots, reach, -0.5 * x**2 - x.abs()).log_integral  # standard normal times Laplace
+>>> found = piece_integral(knots, reach, -0.5 * x**2 - x.abs())  # standard normal times Laplace
 >>> exact = 0.5 + math.log(2 * math.sqrt(2 * math.pi)) + math.log(0.5 * math.erfc(1 / math.sqrt(2)))
 >>> abs(float(found) - exact) < 1e-12
 True
@@ -18,7 +19,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,10 +29,20 @@ from torch import Tensor
 from pcm.couplings import Censored, noised_of, unwrap
 from pcm.infer.latent.space import Space
 
-__all__ = ["Pieces", "panels", "piece_integral", "piece_nodes", "residuals"]
+__all__ = [
+    "bent_integral",
+    "panels",
+    "piece_integral",
+    "piece_nodes",
+    "piece_probes",
+    "piece_values",
+    "residuals",
+]
 
 #: Families whose log density has a kink at ``loc``.
 KINKED = (torch.distributions.Laplace, dist.AsymmetricLaplace)
+#: Width of a piece, in standard deviations, below which its curvature is lost in rounding and Simpson's rule is exact.
+SHORT = 1e-2
 
 
 def residuals(space: Space, parameters: Mapping[str, Tensor], vector: Tensor, codes: Tensor) -> Tensor:
@@ -66,34 +76,90 @@ def _bends(fn: Any, value: Tensor) -> list[Tensor]:
     return [value - clipped, *found] if isinstance(bare, KINKED) else found
 
 
-@dataclass(frozen=True)
-class Pieces:
-    """The integral ``(…, unit)`` and the curvature ``(…, unit)`` between the kinks."""
-
-    log_integral: Tensor
-    precision: Tensor
-
-
-def piece_nodes(knots: Tensor, reach: Tensor) -> Tensor:
+def piece_nodes(knots: Tensor, reach: Tensor, *, bent: bool = False) -> Tensor:
     """Where the log density must be known: two places below the kinks, the kinks, one above; ``(…, node, unit)``.
 
-    ``knots`` ``(…, kink, unit)`` ascend; ``reach`` ``(…, unit)`` is how far out to go.
+    ``knots`` ``(…, kink, unit)`` ascend; ``reach`` ``(…, unit)`` is how far out to go. ``bent`` pieces have curvatures
+    of their own: then also half-way between kinks, and two places above.
     """
     low, high, step = knots[..., :1, :], knots[..., -1:, :], reach.unsqueeze(-2)
-    return torch.cat([low - 2 * step, low - step, knots, high + step], -2)
+    below = [low - 2 * step, low - step, knots]
+    if not bent:
+        return torch.cat([*below, high + step], -2)
+    return torch.cat([*below, 0.5 * (knots[..., 1:, :] + knots[..., :-1, :]), high + step, high + 2 * step], -2)
 
 
-def piece_integral(knots: Tensor, reach: Tensor, values: Tensor) -> Pieces:
-    """``log ∫ exp(f)`` of an ``f`` known at :func:`piece_nodes`, quadratic between kinks with one curvature."""
+def piece_probes(knots: Tensor, reach: Tensor) -> Tensor:
+    """Two places more in each piece ``(…, probe, unit)``, where a quadratic through its nodes must hold."""
+    low, high, step = knots[..., :1, :], knots[..., -1:, :], reach.unsqueeze(-2)
+    start, width = knots[..., :-1, :], knots.diff(dim=-2)
+    inside = [start + share * width for share in (0.2, 0.7)]
+    return torch.cat([low - 5.3 * step, low - 0.4 * step, *inside, high + 0.4 * step, high + 5.3 * step], -2)
+
+
+def piece_values(knots: Tensor, reach: Tensor, values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """What the quadratics through the bent :func:`piece_nodes` are at :func:`piece_probes` ``(…, probe, unit)``; their
+    curvatures ``(…, piece, unit)``, of a piece too short for one the first one's; and how far one curvature for all
+    would be off half-way, ``(…, piece, unit)``."""
+    count, step = knots.shape[-2], reach.unsqueeze(-2)
+    below = values[..., 2:3, :], values[..., 1:2, :], values[..., :1, :]  # from the kink outwards
+    above = values[..., 1 + count : 2 + count, :], values[..., -2:-1, :], values[..., -1:, :]
+    ends, middle = values[..., 2 : 2 + count, :], values[..., 2 + count : -2, :]
+    one, other = ends[..., :-1, :], ends[..., 1:, :]
+
+    def through(at: tuple[Tensor, Tensor, Tensor], share: float) -> Tensor:  # nodes at 0, 1, 2
+        weights = 0.5 * (share - 1) * (share - 2), -share * (share - 2), 0.5 * share * (share - 1)
+        return sum((w * value for w, value in zip(weights, at, strict=True)), torch.zeros(()))
+
+    inside = [through((one, middle, other), 2 * share) for share in (0.2, 0.7)]
+    told = [through(below, 5.3), through(below, 0.4), *inside, through(above, 0.4), through(above, 5.3)]
+    width = knots.diff(dim=-2)
+    seconds = torch.cat(
+        [below[0] - 2 * below[1] + below[2], one - 2 * middle + other, above[0] - 2 * above[1] + above[2]], -2
+    )
+    widths = torch.cat([step, 0.5 * width, step], -2)
+    first = seconds[..., :1, :] / step**2
+    short = widths <= 0.5 * SHORT * step
+    curvatures = torch.where(short, first, seconds / torch.where(short, 1.0, widths) ** 2)
+    return torch.cat(told, -2), curvatures, (seconds - first * widths**2).abs()
+
+
+def bent_integral(knots: Tensor, reach: Tensor, values: Tensor) -> Tensor:
+    """``log ∫ exp(f)`` ``(…, unit)`` of an ``f`` known at the bent :func:`piece_nodes`, quadratic between kinks."""
+    count = knots.shape[-2]
+    far, below, at = values[..., 0, :], values[..., 1, :], values[..., 2 : 2 + count, :]
+    between, above, beyond = values[..., 2 + count : -2, :], values[..., -2, :], values[..., -1, :]
+    terms = []
+    for edge, near, out in ((at[..., 0, :], below, far), (at[..., -1, :], above, beyond)):
+        precision = (2.0 * near - out - edge) / reach**2
+        slope = (near - edge) / reach + 0.5 * precision * reach  # outwards
+        terms.append(edge + _width(precision.sqrt()) + _half(slope / precision.sqrt()))
+    for place in range(count - 1):
+        one, middle, other = at[..., place, :], between[..., place, :], at[..., place + 1, :]
+        width = knots[..., place + 1, :] - knots[..., place, :]
+        short = width <= SHORT * reach
+        width = torch.where(short, reach, width)
+        precision = 4.0 * (2.0 * middle - one - other) / width**2
+        root = torch.where(short, 1.0, precision).sqrt()
+        start = -((other - one) / width + 0.5 * precision * width) / root
+        inside = one + _width(root) + 0.5 * start**2 + _between(start, start + width * root)
+        narrow = (knots[..., place + 1, :] - knots[..., place, :]).clamp(min=1e-300)
+        simpson = torch.stack([one, middle + math.log(4.0), other]).logsumexp(0) + (narrow / 6.0).log()
+        terms.append(torch.where(short, simpson, inside))
+    return torch.stack(terms).logsumexp(0)
+
+
+def piece_integral(knots: Tensor, reach: Tensor, values: Tensor) -> Tensor:
+    """``log ∫ exp(f)`` ``(…, unit)`` of an ``f`` known at :func:`piece_nodes`, of one curvature between kinks."""
     far, below, above = values[..., 0, :], values[..., 1, :], values[..., -1, :]
     at = values[..., 2:-1, :]
     precision = (2.0 * below - far - at[..., 0, :]) / reach**2
     root = precision.sqrt()
-    constant = 0.5 * math.log(2 * math.pi) - root.log()
+    constant = _width(root)
     first = (at[..., 0, :] - below) / reach - 0.5 * precision * reach  # slope just below the lowest kink
     last = (above - at[..., -1, :]) / reach + 0.5 * precision * reach
     if knots.shape[-2] == 1:
-        return Pieces(at[..., 0, :] + constant + _both(first / root, last / root), precision)
+        return at[..., 0, :] + constant + _both(first / root, last / root)
     terms = [at[..., 0, :] + constant + _half(-first / root), at[..., -1, :] + constant + _half(last / root)]
     for place in range(knots.shape[-2] - 1):
         width = knots[..., place + 1, :] - knots[..., place, :]
@@ -103,7 +169,7 @@ def piece_integral(knots: Tensor, reach: Tensor, values: Tensor) -> Pieces:
         start = -slope / root
         inside = at[..., place, :] + constant + 0.5 * start**2 + _between(start, start + width * root)
         terms.append(torch.where(empty, -torch.inf, inside))
-    return Pieces(torch.stack(terms).logsumexp(0), precision)
+    return torch.stack(terms).logsumexp(0)
 
 
 def panels(knots: Tensor, low: Tensor, high: Tensor, order: int) -> tuple[Tensor, Tensor]:
@@ -117,6 +183,11 @@ def panels(knots: Tensor, low: Tensor, high: Tensor, order: int) -> tuple[Tensor
     wide = width > 0
     log_weights = torch.where(wide, torch.where(wide, width, 1.0).log(), -torch.inf) + weight.log()[:, None]
     return nodes.flatten(-3, -2), log_weights.flatten(-3, -2)
+
+
+def _width(root: Tensor) -> Tensor:
+    """Logarithm of ``√(2π) σ``, for a root ``1 / σ`` of the precision."""
+    return 0.5 * math.log(2 * math.pi) - root.log()
 
 
 def _half(start: Tensor) -> Tensor:

@@ -306,6 +306,7 @@ class Marginal:
             part.kinks = probe.kinks = moved_kinks(probe, trials, left)
             if part.kinks:
                 kind = "pieces" if is_pieced(probe, trials, left) else "panels"
+                part.bent = probe.bent
         probe.divide(left, "quadrature" if left else kind)
         if len(left) == 2 and any(stepped(probe, trials, place) for place in left):
             kind = "drawn"  # no rule of the plane sees a step
@@ -385,7 +386,7 @@ def _words(part: Part) -> str:
     if part.kind == "closed":
         return f"integrated out in closed form (Gaussian){each}"
     if part.kind == "pieces":
-        return f"integrated out in closed form (Gaussian between the kinks of Laplace noise){each}"
+        return f"integrated out in closed form (Gaussian between the kinks of noise){each}"
     others = f", {len(part.flat)} more in closed form" if part.flat else ""
     if part.kind == "drawn":
         return f"simulated with {part.nodes} fixed draws in {len(part.left)} dimensions{others}{each}"

@@ -2,9 +2,9 @@ r"""The marginal likelihood of units that lack the same sites: ``log Σ_codes �
 
 The missing continuous coordinates of a unit divide into those in which the log density is quadratic whatever the
 others are — integrated in closed form — and the rest, for which the ladder is: none left, so that all is closed form;
-one, with kinks of Laplace noise in an otherwise quadratic density: closed form between the kinks; one or two: adaptive
-quadrature around each unit's mode; more: importance sampling with the same draws at every evaluation. Which applies is
-found by trying the density itself at random places, under several values of the parameters.
+one, with kinks (Laplace noise, clipping) in a density that is quadratic between: closed form between the kinks; one or
+two: adaptive quadrature around each unit's mode; more: importance sampling with the same draws at every evaluation.
+Which applies is found by trying the density itself at random places, under several values of the parameters.
 
 >>> from pcm.infer.latent.part import Part
 """
@@ -21,7 +21,7 @@ from torch import Tensor
 
 from pcm.infer.latent import windows as counts
 from pcm.infer.latent.density import peaks
-from pcm.infer.latent.kinks import panels, piece_integral, piece_nodes, residuals
+from pcm.infer.latent.kinks import bent_integral, panels, piece_integral, piece_nodes, residuals
 from pcm.infer.latent.quadratic import integral, offsets
 from pcm.infer.latent.quadrature import LEVELS, Rule, drawn_rule, product_rule
 from pcm.infer.latent.space import Space
@@ -95,6 +95,7 @@ class Part:
         self.order = torch.arange(space.width)
         self.level, self.rough, self.looped = 0, 0, False
         self.kinks: list[int] = []
+        self.bent = False
         self.still: Tensor | None = None
         self.breaks: Tensor | None = None
         self.draws: Rule | None = None
@@ -172,7 +173,7 @@ class Part:
 
     def along(self, parameters: Mapping[str, Tensor], place: Place, nodes: Tensor) -> Tensor:
         """Log integrals ``(lane, configuration, node, unit)`` over the quadratic coordinates, the others at nodes."""
-        return self._inner(parameters, place, nodes)[0]
+        return self.inner(parameters, place, nodes)[0]
 
     def cost(self) -> int:
         """Values a site takes in one evaluation."""
@@ -186,7 +187,7 @@ class Part:
             extra = 0 if self.breaks is None else len(TAILS) + self.breaks.shape[2]
             return ORDERS[self.level] * (len(self.kinks) + extra + 1)
         if self.kind == "pieces":
-            return len(self.kinks) + 3
+            return 2 * len(self.kinks) + 3 if self.bent else len(self.kinks) + 3
         return len(self._rule(self.level).nodes) if self.left else 1
 
     def _rule(self, level: int) -> Rule:
@@ -200,8 +201,9 @@ class Part:
         space, level = self.space, self.level if level is None else level
         if self.kind == "pieces":
             knots, step = self.knots(parameters, place), place.root[..., 0, 0]
-            ratios, shift, spread = self._inner(parameters, place, piece_nodes(knots, step)[..., None])
-            values = piece_integral(knots, step, ratios).log_integral
+            nodes = piece_nodes(knots, step, bent=self.bent)
+            ratios, shift, spread = self.inner(parameters, place, nodes[..., None])
+            values = (bent_integral if self.bent else piece_integral)(knots, step, ratios)
         elif self.kind == "panels":
             values, ratios, shift, spread = self._panelled(parameters, place, ORDERS[level])
         elif self.left:
@@ -215,7 +217,7 @@ class Part:
             ratios = inner + log_weights
             values = ratios.logsumexp(2)
         else:
-            ratios, shift, spread = self._inner(parameters, place, place.centre[:, :, None])
+            ratios, shift, spread = self.inner(parameters, place, place.centre[:, :, None])
             values = ratios[:, :, 0]
         if len(space.counted) == 1:
             return Terms(values[:, 0], values, ratios, shift, spread)
@@ -235,7 +237,7 @@ class Part:
     def _outer(
         self, parameters: Mapping[str, Tensor], place: Place, nodes: Tensor, log_weights: Tensor, radius: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """:meth:`_inner` where far-out nodes (``radius`` in standard deviations) may overflow the program, as exp does.
+        """:meth:`inner` where far-out nodes (``radius`` in standard deviations) may overflow the program, as exp does.
 
         Where the density has died away well within them such nodes weigh nothing; elsewhere what is not a number stays
         so. Nothing is differentiated through them, nor through others whose weight is negligible: a derivative
@@ -243,7 +245,7 @@ class Part:
         """
         far, graded = radius > (math.inf if self.kind == "drawn" else OUT), torch.is_grad_enabled()
         with torch.set_grad_enabled(graded and not bool(far.any())):
-            found = self._inner(parameters, place, nodes)
+            found = self.inner(parameters, place, nodes)
         bad = ~torch.isfinite(found[0])
         if not bool(bad.any() | far.any()):
             return found
@@ -256,11 +258,11 @@ class Part:
             still = bad | (far & (logs < total - LITTLE))
         inner = torch.where(bad, -math.inf, found[0].detach() if graded else found[0])
         if graded:
-            found = self._inner(parameters, place, torch.where(still[..., None], place.centre[:, :, None], nodes))
+            found = self.inner(parameters, place, torch.where(still[..., None], place.centre[:, :, None], nodes))
             inner = torch.where(still, inner, found[0])
         return torch.where(alive, math.nan, inner), *found[1:]
 
-    def _inner(self, parameters: Mapping[str, Tensor], place: Place, nodes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def inner(self, parameters: Mapping[str, Tensor], place: Place, nodes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Log integrals ``(lane, configuration, node, unit)`` over the quadratic coordinates, the others at nodes."""
         if not self.flat:
             values = self.values(parameters, nodes[:, :, :, None])[:, :, :, 0]
@@ -340,7 +342,7 @@ class Part:
         """The place moved about as far as each unit's mode, by the density at a few points around it."""
         points = offsets(len(self.left), place.root.dtype)[:, None]
         steps = torch.einsum("lcuij,kuj->lckui", place.root, points.expand(-1, self.space.units, -1))
-        inner, _, _ = self._inner(parameters, place, place.centre[:, :, None] + steps)
+        inner, _, _ = self.inner(parameters, place, place.centre[:, :, None] + steps)
         ones = torch.ones(*place.centre.shape, dtype=place.root.dtype)
         found = integral(inner, ones, torch.ones(self.space.units, len(self.left), dtype=torch.bool), locate=True)
         shift = torch.nan_to_num(found.shift).clamp(-2.0, 2.0)
@@ -376,7 +378,7 @@ class Part:
             centre, reach = place.centre[..., 0], self.reach * place.root[..., 0, 0]
             knots = self.knots(parameters, place)
             nodes, log_weights = panels(knots, centre - reach, centre + reach, ORDERS[0])
-            inner, _, _ = self._inner(parameters, place, nodes[..., None])
+            inner, _, _ = self.inner(parameters, place, nodes[..., None])
             weights = torch.nan_to_num((inner + log_weights).softmax(2))
             mean = (weights * nodes).sum(2)
             spread = (weights * (nodes - mean[:, :, None]) ** 2).sum(2).sqrt()

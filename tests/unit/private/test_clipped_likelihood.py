@@ -11,6 +11,7 @@ import torch
 
 import pcm
 from pcm import private
+from pcm.infer.latent.kinks import bent_integral, piece_nodes
 from pcm.private.programs import admit
 from pcm.query.likelihood import target_of
 
@@ -25,20 +26,60 @@ def line(n: int) -> None:
         pyro.sample("y", dist.Normal(a + b * x, s))
 
 
-@pytest.mark.parametrize("clamp", [None, (-2, 2)])
-def test_the_likelihood_is_the_integral(clamp) -> None:
-    laplace = private.Laplace(scale=1.0, bounds=(-2, 2), clip=True, clamp=clamp)
+MECHANISMS = {
+    "laplace": private.Laplace(scale=1.0, bounds=(-2, 2), clip=True),
+    "laplace, clamped": private.Laplace(scale=1.0, bounds=(-2, 2), clip=True, clamp=(-2, 2)),
+    "gaussian": private.Gaussian(scale=1.0, bounds=(-2, 2), clip=True),
+    "gaussian, small": private.Gaussian(scale=0.1, bounds=(-0.5, 1), clip=True),
+    "gaussian, narrow": private.Gaussian(scale=0.01, bounds=(0, 0.001), clip=True),
+    "gaussian, far": private.Gaussian(scale=1.0, bounds=(5, 9), clip=True),
+}
+
+
+@pytest.mark.parametrize("name", MECHANISMS)
+def test_the_likelihood_is_the_integral(name) -> None:
+    mechanism = MECHANISMS[name]
     scm = pcm.SCM(line)
     frame = scm.given(THETA).sample(20, seed=0)
-    answers = laplace.simulate(frame["x"], seed=3).values
-    model, data = admit(scm._model, {"x": private.Release(answers, laplace), "y": frame["y"]})
+    answers = mechanism.simulate(frame["x"], seed=3).values
+    model, data = admit(scm._model, {"x": private.Release(answers, mechanism), "y": frame["y"]})
     _, marginal = target_of(model, data)
     assert marginal is not None and "closed form (Gaussian between the kinks" in marginal.account[0]
+    assert [part.bent for part in marginal.parts] == ["gaussian" in name]
     grid = torch.linspace(-10, 10, 100_001, dtype=torch.float64)
     total = 0.0
     for answer, y in zip(torch.tensor(answers), torch.tensor(frame["y"].to_numpy()), strict=True):
         terms = dist.Normal(0.3, 1.2).log_prob(grid) + dist.Normal(0.2 + 1.1 * grid, 0.6).log_prob(y)
-        terms = terms + laplace.law(grid).log_prob(answer.expand(grid.shape))
+        terms = terms + mechanism.law(grid).log_prob(answer.expand(grid.shape))
         total += float(terms.logsumexp(0)) + math.log(20 / 100_000)
     found = float(marginal.log_density({name: torch.tensor(v, dtype=torch.float64) for name, v in THETA.items()}))
     assert found == pytest.approx(total, abs=1e-5)
+
+
+def test_pieces_with_curvatures_of_their_own() -> None:
+    """Against a fine sum; and the derivatives in the curvature against differences."""
+
+    def density(x, inside):
+        clipped = x.clamp(-1.0, 0.5)
+        return -0.5 * x**2 - 0.5 * inside * (clipped - 3.0) ** 2
+
+    knots, reach = torch.tensor([[-1.0], [0.5]], dtype=torch.float64), torch.ones(1, dtype=torch.float64)
+    nodes = piece_nodes(knots, reach, bent=True)
+
+    def found(inside):
+        return bent_integral(knots, reach, density(nodes, inside))[0]
+
+    grid = torch.linspace(-12, 12, 480_001, dtype=torch.float64)
+    inside = torch.tensor(4.0, dtype=torch.float64)
+    assert float(found(inside)) == pytest.approx(float((density(grid, inside).exp().sum() * 5e-5).log()), abs=1e-8)
+    assert torch.autograd.gradcheck(found, (inside.clone().requires_grad_(),))
+    assert torch.autograd.gradgradcheck(found, (inside.clone().requires_grad_(),))
+
+
+def test_a_piece_too_short_for_a_curvature() -> None:
+    reach = torch.ones(1, dtype=torch.float64)
+    for width in (0.0, 1e-12, 1e-4, 0.0099, 0.0101):
+        knots = torch.tensor([[0.0], [width]], dtype=torch.float64)
+        nodes = piece_nodes(knots, reach, bent=True)
+        found = float(bent_integral(knots, reach, -0.5 * nodes**2))
+        assert found == pytest.approx(0.5 * math.log(2 * math.pi), abs=1e-9)

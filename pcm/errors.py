@@ -85,12 +85,19 @@ class UnknownNameError(PCMError, KeyError):
     """A name that is not there. Fields: ``name``, ``kind``, ``known``."""
 
     def __init__(
-        self, name: object, *, kind: str = "variable", known: Sequence[object] = (), where: str = "the program"
+        self,
+        name: object,
+        *,
+        kind: str = "variable",
+        known: Sequence[object] = (),
+        where: str = "the program",
+        advice: str = "",
     ) -> None:
         plural = kind[:-1] + "ies" if kind.endswith("y") else kind + ("es" if kind.endswith("s") else "s")
         article = "an" if kind[:1] in "aeiou" else "a"
+        said = advice and f" {advice}"
         super().__init__(
-            f"{_told(name)} is not {article} {kind} of {where}; {plural}: {listed(known)}.{suggestion(name, known)}",
+            f"{_told(name)} is not {article} {kind} of {where}; {plural}: {listed(known)}.{said or suggestion(name, known)}",
             name=name,
             kind=kind,
             known=list(known),

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import Any, Protocol, runtime_checkable
 
 from pcm.errors import ArgumentError, UnknownNameError, listed, suggestion
@@ -40,6 +41,11 @@ class Method(Protocol):
         ...
 
 
+PRIVATE = (
+    "Differentially private training is a step of its own: private.dp_sgd(net, inputs, targets, ledger, …) trains the "
+    "network of one mechanism, which then stands in the program; for linear and logistic mechanisms, fit() the release "
+    "of a private.Moments or private.CrossTable."
+)
 METHODS: dict[str, type] = {cls.name: cls for cls in (Laplace, MAP, NUTS, SVI)}
 
 
@@ -67,7 +73,8 @@ def method(name: str | Method, **options: Any) -> Method:
             f"method={name!r} with options {listed(options)}: give a name, or a made method without options."
         )
     if name not in METHODS:
-        raise UnknownNameError(name, kind="method", known=list(METHODS), where="inference")
+        advice = PRIVATE if re.sub("[^a-z]", "", name.lower()) in ("dpsgd", "private", "dp", "opacus") else ""
+        raise UnknownNameError(name, kind="method", known=list(METHODS), where="inference", advice=advice)
     known = [entry.name for entry in dataclasses.fields(METHODS[name])]
     for option in options:
         if option not in known:

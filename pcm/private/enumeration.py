@@ -94,8 +94,9 @@ def _check_finite(model: Model, names: Iterable[str]) -> None:
     odd = [name for name in sites if name in needed and sites[name].kind == "variable" and not _finite(sites[name])]
     if odd:
         raise QueryError(
-            f"{listed(f'{name} ({sites[name].family})' for name in odd)}: not finite with one value a unit; the law of "
-            "the release is enumerated. Cut continuous variables into classes (a Categorical site).",
+            f"{listed(f'{name} ({sites[name].family})' for name in odd)}: not finite with one value a unit, and the "
+            "law of the release is enumerated. Cut such a variable into classes: a Categorical site in the program, "
+            "pandas.cut(…) of its column in the data.",
             variables=odd,
         )
 

@@ -146,6 +146,7 @@ def claims(
     Returns
     -------
     Claims
+        Of a continuous private variable the first two kinds; the model's own number needs finite ones, and says so.
 
     Raises
     ------
@@ -349,7 +350,8 @@ def _model_conditional(
     try:
         found = model_leak(model, private, known, releases, delta=delta, draws=draws, seed=seed)
     except QueryError as error:
-        return Claim("model-conditional", np.nan, delta, assumptions=assumptions, refused=str(error))
+        refused = f"{error} The other two claims are made without it."
+        return Claim("model-conditional", np.nan, delta, assumptions=assumptions, refused=refused)
     interventional = float(found.interventional.mean())
     words = [part for part in (found.worst, f"interventional {_figure(interventional)}") if part]
     return Claim(

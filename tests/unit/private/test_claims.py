@@ -179,7 +179,12 @@ def test_what_cannot_be_enumerated_says_so():
 
     found = private.claims(pcm.SCM(program), {"labs": private.Laplace(epsilon=1.0, bounds=(0, 1))}, private="age")
     assert "age (Normal), labs (Normal): not finite" in found.model_conditional.refused
-    assert found.graph_conditional.epsilon == 1.0
+    assert "pandas.cut" in found.model_conditional.refused
+    assert np.isnan(found.model_conditional.epsilon)
+    assert found.graph_conditional.epsilon == found.unconditional.epsilon == 1.0
+    own = private.claims(pcm.SCM(program), {"age": private.Laplace(epsilon=0.5, bounds=(0, 1))}, private="age")
+    assert own.unconditional.epsilon == own.graph_conditional.epsilon == 0.5, "the mechanism's own ε, age itself"
+    assert "The other two claims are made without it" in repr(own)
 
 
 def noisy_survey():

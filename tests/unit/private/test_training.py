@@ -73,6 +73,17 @@ def test_a_private_network_is_a_mechanism_of_a_program() -> None:
     assert all(not hasattr(leaf, "grad_sample") or leaf.grad_sample is None for leaf in net.parameters())
 
 
+@pytest.mark.parametrize("method", ["dp_sgd", "DP-SGD", "opacus"])
+def test_fit_names_the_function_that_trains_privately(method) -> None:
+    def coin(n):
+        p = pyro.sample("p", dist.Beta(1.0, 1.0))
+        with pyro.plate("units", n):
+            pyro.sample("x", dist.Bernoulli(p))
+
+    with pytest.raises(pcm.errors.UnknownNameError, match=r"private\.dp_sgd\(net, inputs, targets, ledger"):
+        pcm.SCM(coin).fit({"x": [1.0, 0.0]}, method)
+
+
 def test_nothing_is_trained_where_the_budget_does_not_suffice() -> None:
     x, y = rows(500)
     net, ledger = network(), private.Ledger(epsilon=0.1, delta=1e-5)

@@ -95,9 +95,9 @@ class UnknownNameError(PCMError, KeyError):
     ) -> None:
         plural = kind[:-1] + "ies" if kind.endswith("y") else kind + ("es" if kind.endswith("s") else "s")
         article = "an" if kind[:1] in "aeiou" else "a"
-        said = advice and f" {advice}"
+        said = f" {advice}" if advice else suggestion(name, known)
         super().__init__(
-            f"{_told(name)} is not {article} {kind} of {where}; {plural}: {listed(known)}.{said or suggestion(name, known)}",
+            f"{_told(name)} is not {article} {kind} of {where}; {plural}: {listed(known)}.{said}",
             name=name,
             kind=kind,
             known=list(known),

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -44,6 +44,8 @@ DEAD, WITHIN = 25.0, 0.7
 OUT, LITTLE = 15.0, 18.0
 #: With steps nothing is said of tails: how far out they are followed, and where between panels meet.
 FAR, TAILS = 40.0, (-12.0, -4.0, 4.0, 12.0)
+#: How much wider than the curvature says the first window is, and how often a window is moved at most.
+WIDE, ROUNDS = 8.0, 20
 
 
 @dataclass(frozen=True)
@@ -367,24 +369,30 @@ class Part:
         return self._around(peak.vector[None], (peak.factor @ peak.factor.mT)[None])
 
     def _window(self, parameters: Mapping[str, Tensor], lanes: int) -> Place:
-        """Mean and standard deviation of the one coordinate left, by the integral itself, starting from the last."""
+        """Mean and standard deviation of the one coordinate left, by the integral itself, starting from the last.
+
+        Once is enough where the last window held the mass; else it grows towards where the mass is, and shrinks there.
+        """
         if self.at is None:
             self.at = self._first({name: value[:1] for name, value in parameters.items()})
-            rounds = 4
-        else:
-            rounds = 1
+            self.at = replace(self.at, root=WIDE * self.at.root)
         place = Place(*(part.expand(lanes, *part.shape[1:]) for part in vars(self.at).values()))
-        for _ in range(rounds):
-            centre, reach = place.centre[..., 0], self.reach * place.root[..., 0, 0]
+        for _ in range(ROUNDS):
+            centre, step = place.centre[..., 0], place.root[..., 0, 0]
             knots = self.knots(parameters, place)
-            nodes, log_weights = panels(knots, centre - reach, centre + reach, ORDERS[0])
+            nodes, log_weights = panels(knots, centre - self.reach * step, centre + self.reach * step, ORDERS[0])
             inner, _, _ = self.inner(parameters, place, nodes[..., None])
             weights = torch.nan_to_num((inner + log_weights).softmax(2))
-            mean = (weights * nodes).sum(2)
+            mean = torch.where(weights.sum(2) > 0, (weights * nodes).sum(2), centre)
             spread = (weights * (nodes - mean[:, :, None]) ** 2).sum(2).sqrt()
-            spread = torch.where(spread > 1e-3 * place.root[..., 0, 0], spread, place.root[..., 0, 0])
+            moved = (mean - centre).abs()
+            held = (moved <= step) & (spread <= 1.5 * step) & (spread >= 0.2 * step)
+            # a mass on one node is narrower than nodes are apart, one far from the centre may reach farther out
+            spread = torch.where(moved > 2 * step, torch.maximum(spread, moved), torch.maximum(spread, 0.15 * step))
             rest = place.rest + torch.einsum("lcuij,lcuj->lcui", place.tilt, mean[..., None] - place.centre)
             place = Place(mean[..., None], spread[..., None, None], rest, place.tilt, place.spread)
+            if bool((held | (weights.sum(2) == 0)).all()):
+                break
         if lanes == 1 and bool(torch.isfinite(place.centre).all()):
             self.at = place
         return place

@@ -29,7 +29,7 @@ from pyro.infer.autoguide import AutoDelta, AutoNormal
 import pcm
 from pcm import private
 
-__all__ = ["ROWS", "covariate", "keep", "main", "timed"]
+__all__ = ["ROWS", "clipped", "covariate", "keep", "main", "timed"]
 
 NAMES = ("z0", "t0", "tz", "y0", "yt", "yz")
 TRUTH = torch.tensor([-0.4, -0.6, 1.2, -1.0, 1.3, 1.0], dtype=torch.float64)
@@ -116,6 +116,13 @@ def covariate(n: int = 10_000) -> tuple[dict[str, Any], private.Laplace]:
     return {"x": laplace.simulate(frame["x"], seed=1).values, "y": frame["y"].to_numpy()}, laplace
 
 
+def clipped(n: int = 1_000) -> tuple[dict[str, Any], private.Gaussian]:
+    """Columns with the covariate clipped to (-2, 2) and Gaussian noise of scale 1 on it; the slope is 1."""
+    frame = pcm.SCM(slope).given(a=0.3, b=1.0, s=0.5, m=0.0, v=1.0).sample(n, seed=0)
+    gaussian = private.Gaussian(scale=1.0, bounds=(-2, 2), clip=True)
+    return {"x": gaussian.simulate(frame["x"], seed=1).values, "y": frame["y"].to_numpy()}, gaussian
+
+
 def mean_field(columns: dict[str, Any], steps: int = 2_000) -> tuple[float, float]:
     """Slope and its sd under a mean-field guide over parameters and units."""
     said, y = (torch.tensor(columns[name], dtype=torch.get_default_dtype()) for name in "xy")
@@ -157,10 +164,10 @@ def by_pcm_confounder() -> tuple[float, float]:
     return float(np.mean(found)), float(np.std(found))
 
 
-def by_pcm_covariate() -> tuple[float, float]:
+def by_pcm_covariate(made: Callable[[], tuple[dict[str, Any], Any]] = covariate) -> tuple[float, float]:
     """Mean and sd of the slope."""
-    columns, laplace = covariate()
-    fitted = pcm.SCM(slope).fit({**columns, "x": private.Release(columns["x"], laplace)}, seed=0, progress=False)
+    columns, mechanism = made()
+    fitted = pcm.SCM(slope).fit({**columns, "x": private.Release(columns["x"], mechanism)}, seed=0, progress=False)
     assert fitted.posterior is not None
     return float(fitted.posterior["b"].mean()), float(fitted.posterior["b"].std())
 
@@ -179,6 +186,10 @@ def by_pcm_counts() -> tuple[float, float]:
 ROWS = {
     "randomised response, ε = 1, on a confounder; n = 5,000; effect": (effect(TRUTH), by_pcm_confounder),
     "Laplace noise of scale 1 on a covariate; n = 10,000; slope": (1.0, by_pcm_covariate),
+    "clipped to (−2, 2), Gaussian noise of scale 1 on a covariate; n = 1,000; slope": (
+        1.0,
+        lambda: by_pcm_covariate(clipped),
+    ),
     "noisy cross-table alone, ε = 1; n = 5,000; effect": (effect(TRUTH), by_pcm_counts),
 }
 
@@ -188,6 +199,7 @@ def main() -> None:
     by_hand = [
         timed(lambda: by_pyro(confounder()[0])),
         timed(lambda: mean_field(covariate()[0])),
+        None,
         None,
     ]
     print("| | truth | pcm | plain Pyro, by hand | OpenDP |\n|---|--:|--:|--:|---|")

@@ -49,10 +49,9 @@ def test_the_likelihood_is_the_integral(name) -> None:
     assert value(marginal, THETA) == pytest.approx(exact(mechanism, answers, frame["y"], THETA), abs=1e-5)
 
 
-@pytest.mark.parametrize("scale", [0.1, 1.0])
-def test_clipped_and_clamped_gaussian_noise_by_quadrature_wherever_the_parameters_jump(scale) -> None:
+def test_clipped_and_clamped_gaussian_noise_by_quadrature_wherever_the_parameters_jump() -> None:
     """Where to integrate follows the mass, not the last place: it was 100 nats off after a jump."""
-    mechanism = private.Gaussian(scale=scale, bounds=(-0.5, 1), clip=True, clamp=(-0.5, 1))
+    mechanism = private.Gaussian(scale=0.1, bounds=(-0.5, 1), clip=True, clamp=(-0.5, 1))
     scm = pcm.SCM(line)
     frame = scm.given(THETA).sample(20, seed=0)
     answers = mechanism.simulate(frame["x"], seed=3).values

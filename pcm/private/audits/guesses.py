@@ -23,8 +23,9 @@ Steinke, Nasr & Jagielski, "Privacy auditing with one (1) training run", NeurIPS
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -179,7 +180,7 @@ def best_test(
 
 def _proposals(x: np.ndarray, other: np.ndarray, *, mu: bool, delta: float, names: tuple[str, str]) -> Iterator[Any]:
     """Tests that look good on these draws, the safest first."""
-    bounded = mu_bound if mu else lambda *counts, confidence: epsilon_bound(*counts, delta=delta, confidence=confidence)
+    bounded: Callable[..., Any] = mu_bound if mu else partial(epsilon_bound, delta=delta)
     for swapped, (first, second) in enumerate(((x, other), (other, x))):
         for event in threshold_events(first, second):
             fresh = slice(1, None, 2) if event.learnt and len(first) > 1 else slice(None)
@@ -193,7 +194,7 @@ def _proposals(x: np.ndarray, other: np.ndarray, *, mu: bool, delta: float, name
                 low = thresholds[at - 1] if at else -np.inf
                 yield _Guess(event, float(np.nextafter(low, np.inf)), float(low), bool(swapped), True, names)
             if mu or delta:
-                strict = bounded(*above, len(scores[0]), confidence=1 - 2e-5)
+                strict = bounded(above[0], above[1], len(scores[0]), confidence=1 - 2e-5)
                 yield _Side(event, float(thresholds[int(np.argmax(strict))]), bool(swapped), bounded)
             else:
                 below = [np.searchsorted(each, thresholds, "right") for each in ordered]

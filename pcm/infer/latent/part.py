@@ -375,23 +375,25 @@ class Part:
         """
         if self.at is None:
             self.at = self._first({name: value[:1] for name, value in parameters.items()})
-            self.at = replace(self.at, root=WIDE * self.at.root)
+            self.at = self.at if self.breaks is not None else replace(self.at, root=WIDE * self.at.root)
         place = Place(*(part.expand(lanes, *part.shape[1:]) for part in vars(self.at).values()))
         for _ in range(ROUNDS):
             centre, step = place.centre[..., 0], place.root[..., 0, 0]
             knots = self.knots(parameters, place)
             nodes, log_weights = panels(knots, centre - self.reach * step, centre + self.reach * step, ORDERS[0])
             inner, _, _ = self.inner(parameters, place, nodes[..., None])
-            weights = torch.nan_to_num((inner + log_weights).softmax(2))
-            mean = torch.where(weights.sum(2) > 0, (weights * nodes).sum(2), centre)
+            weights = torch.nan_to_num(torch.nan_to_num(inner + log_weights, nan=-math.inf).softmax(2))
+            empty = weights.sum(2) == 0
+            mean = torch.where(empty, centre, (weights * nodes).sum(2))
             spread = (weights * (nodes - mean[:, :, None]) ** 2).sum(2).sqrt()
             moved = (mean - centre).abs()
             held = (moved <= step) & (spread <= 1.5 * step) & (spread >= 0.2 * step)
             # a mass on one node is narrower than nodes are apart, one far from the centre may reach farther out
             spread = torch.where(moved > 2 * step, torch.maximum(spread, moved), torch.maximum(spread, 0.15 * step))
+            spread = torch.where(empty, step, spread)
             rest = place.rest + torch.einsum("lcuij,lcuj->lcui", place.tilt, mean[..., None] - place.centre)
             place = Place(mean[..., None], spread[..., None, None], rest, place.tilt, place.spread)
-            if bool((held | (weights.sum(2) == 0)).all()):
+            if bool((held | empty).all()):
                 break
         if lanes == 1 and bool(torch.isfinite(place.centre).all()):
             self.at = place

@@ -43,6 +43,10 @@ __all__ = [
 KINKED = (torch.distributions.Laplace, dist.AsymmetricLaplace)
 #: Width of a piece, in standard deviations, below which its curvature is lost in rounding and Simpson's rule is exact.
 SHORT = 1e-2
+#: How far outside the kinks a quadratic is tried, in standard deviations.
+OUTSIDE = (0.4, 3.3, 5.3, 9.1, 21.0)
+#: Where between two kinks.
+INSIDE = (0.2, 0.7)
 
 
 def residuals(space: Space, parameters: Mapping[str, Tensor], vector: Tensor, codes: Tensor) -> Tensor:
@@ -90,11 +94,13 @@ def piece_nodes(knots: Tensor, reach: Tensor, *, bent: bool = False) -> Tensor:
 
 
 def piece_probes(knots: Tensor, reach: Tensor) -> Tensor:
-    """Two places more in each piece ``(…, probe, unit)``, where a quadratic through its nodes must hold."""
+    """Places more in each piece ``(…, probe, unit)``, where a quadratic through its nodes must hold."""
     low, high, step = knots[..., :1, :], knots[..., -1:, :], reach.unsqueeze(-2)
     start, width = knots[..., :-1, :], knots.diff(dim=-2)
-    inside = [start + share * width for share in (0.2, 0.7)]
-    return torch.cat([low - 5.3 * step, low - 0.4 * step, *inside, high + 0.4 * step, high + 5.3 * step], -2)
+    inside = [start + share * width for share in INSIDE]
+    return torch.cat(
+        [*(low - share * step for share in OUTSIDE), *inside, *(high + share * step for share in OUTSIDE)], -2
+    )
 
 
 def piece_values(knots: Tensor, reach: Tensor, values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -111,8 +117,8 @@ def piece_values(knots: Tensor, reach: Tensor, values: Tensor) -> tuple[Tensor, 
         weights = 0.5 * (share - 1) * (share - 2), -share * (share - 2), 0.5 * share * (share - 1)
         return sum((w * value for w, value in zip(weights, at, strict=True)), torch.zeros(()))
 
-    inside = [through((one, middle, other), 2 * share) for share in (0.2, 0.7)]
-    told = [through(below, 5.3), through(below, 0.4), *inside, through(above, 0.4), through(above, 5.3)]
+    inside = [through((one, middle, other), 2 * share) for share in INSIDE]
+    told = [*(through(below, share) for share in OUTSIDE), *inside, *(through(above, share) for share in OUTSIDE)]
     width = knots.diff(dim=-2)
     seconds = torch.cat(
         [below[0] - 2 * below[1] + below[2], one - 2 * middle + other, above[0] - 2 * above[1] + above[2]], -2

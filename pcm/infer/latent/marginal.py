@@ -310,7 +310,7 @@ class Marginal:
         probe.divide(left, "quadrature" if left else kind)
         if len(left) == 2 and any(stepped(probe, trials, place) for place in left):
             kind = "drawn"  # no rule of the plane sees a step
-        if len(left) == 1 and find_breaks(probe, trials) is not None:
+        if len(left) == 1 and kind != "pieces" and find_breaks(probe, trials) is not None:
             kind, part.breaks = "panels", self._breaks(rows, left, part.kinks, trials)
         part.divide(left, kind)
         if part.kinks and part.breaks is None:

@@ -340,6 +340,7 @@ class Marginal:
             one.at = None
             return one.knots(lane, one.placed(lane, 1))
 
+        probe.divide(part.left, part.kind)
         first, *others = (knots(probe, trial) for trial in trials)
         if all(torch.allclose(one, first, rtol=1e-12, atol=1e-12) for one in others):
             part.still = knots(part, trials[0])

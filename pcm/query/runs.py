@@ -25,7 +25,6 @@ from typing import Any, Self
 import numpy as np
 from torch import Tensor
 
-from pcm.errors import InterventionError
 from pcm.io import row_ids
 from pcm.program import Site
 from pcm.query.board import Asked, Board, Fold, Payload
@@ -35,6 +34,7 @@ from pcm.query.memory import Store, check_fits
 from pcm.query.missing import barren_noise, infer_missing
 from pcm.query.model import Model
 from pcm.query.nodes import node_lanes
+from pcm.query.plans import plans_of
 from pcm.query.points import points
 from pcm.worlds import (
     Factual,
@@ -42,7 +42,6 @@ from pcm.worlds import (
     Stochastic,
     Target,
     WorldPlan,
-    align,
     factual,
     noise_given,
     over_lanes,
@@ -117,29 +116,8 @@ class Runs:
         self.values, self.outcome, self.limit, self.requested = values, outcome, limit, draws
         self.index, self.units, self.seed = index, len(index), seed
         self.parameters = dict(parameters)
-        model = replace(model, interventions=align(model.interventions, index))
-        worlds = {world: align(given, index) for world, given in worlds.items()}
-        self.model = model
-        self.base = WorldPlan(self.structure, model.interventions)
-        references = {world: align(given, index) for world, given in (references or {}).items()}
-
-        def plan_of(given: Mapping[Target, Any], reference: WorldPlan | None = None) -> WorldPlan:
-            return WorldPlan(self.structure, {**model.interventions, **given}, set(given), reference)
-
-        self.plans = {
-            world: plan_of(given, plan_of(references[world]) if world in references else None)
-            for world, given in worlds.items()
-        }
-        for world, plan in self.plans.items():
-            plan.check_units(self.units)
-            reused = plan.natural & {target for target in plan.active if isinstance(target, str)}
-            for name in sorted(self.base.natural & ({*plan.replayed} | reused)):
-                raise InterventionError(
-                    f"the evidence comes from a world where do({name}=…) shifts '{name}' from its own natural value, "
-                    f"which is then unknown, and world '{world}' needs it. Take evidence from the unshifted model, and "
-                    "give the shift as a world.",
-                    site=name,
-                )
+        self.base, self.plans = plans_of(model, worlds, references or {}, index)
+        self.model = model = replace(model, interventions=self.base.interventions)
         self.looped = False
         self._board: Board | None = None
         # the same site's noise in world after world

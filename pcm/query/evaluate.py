@@ -201,14 +201,12 @@ class Evaluation(Runs):
             or self._fixed(world, name)
         ):
             found = self.mean(world, name)
-            return found[0] if len(found) == 1 else found.mean(0)
+            return found[0] if len(found) == 1 else _added(None, found)[0] / len(found)
         key = ("average", world, name)
         if key not in self._cache:
 
             def add(total: Any, out: dict[str, Tensor], part: slice) -> Tensor:
-                total = out["value"].new_zeros((1, *out["value"].shape[1:])) if total is None else total
-                # one lane after the other, however they are chunked
-                return total.index_add_(0, torch.zeros(part.stop - part.start, dtype=torch.int64), out["value"])
+                return _added(total, out["value"])
 
             total = self._over(
                 world,
@@ -384,3 +382,9 @@ class Evaluation(Runs):
     def codes(self, value: Tensor, site: Site) -> Tensor:
         """Integer codes of a discrete variable's values (one-hot rows become their position)."""
         return value.argmax(-1) if site.one_hot else value.long() if site.discrete else value
+
+
+def _added(total: Tensor | None, lanes: Tensor) -> Tensor:
+    """``total`` (1, …) and these lanes, one after the other: to the bit the same however they are chunked or kept."""
+    total = lanes.new_zeros((1, *lanes.shape[1:])) if total is None else total
+    return total.index_add_(0, torch.zeros(len(lanes), dtype=torch.int64), lanes)

@@ -121,3 +121,17 @@ def test_a_distribution_given_to_an_edge_is_drawn_also_where_the_child_is_discre
     edge = {("x", "y"): dist.Normal(0.0, 1.0)}
     cf = pcm.SCM(chain).counterfactual({"x": [2.0, -2.0], "y": [1.0, 0.0]}, do=edge, draws=4_000, seed=0)
     assert np.abs(cf.mean("y") - 0.5).max() < 0.05 and "averaged over 4000 draws" in cf.account.worlds["do"]
+
+
+def test_a_mean_is_the_same_to_the_bit_whatever_was_asked_before() -> None:
+    def line(n: int) -> None:
+        slope = pyro.sample("slope", dist.Normal(0.0, 1.0))
+        with pyro.plate("units", n):
+            x = pyro.sample("x", dist.Normal(0.0, 1.0))
+            pyro.sample("y", dist.Normal(slope * x, 0.5))
+
+    rows = pcm.SCM(line).given(slope=0.7).sample(30, seed=0)
+    fitted = pcm.SCM(line).fit(rows, draws=1000, seed=0, progress=False)
+    first, second = (fitted.counterfactual(rows, do={"x": 1.0}, draws=1000, seed=0) for _ in range(2))
+    second.interval("y", 0.9)
+    assert np.array_equal(first.mean("y"), second.mean("y"))

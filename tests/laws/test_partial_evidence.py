@@ -187,3 +187,50 @@ def test_impossible_evidence_is_refused():
 
     with pytest.raises(EvidenceError, match="probability zero"):
         pcm.SCM(never).counterfactual({"b": [1.0]}, do={"a": 1.0})
+
+
+def test_units_answer_alike_beside_units_of_other_patterns():
+    """Law 8 over patterns: what other units lack, categories and cells of vectors too, moves none of a unit's draws."""
+
+    def program():
+        a = pyro.sample("a", dist.Normal(0.0, 1.0))
+        g = pyro.sample("g", dist.Gamma(2.0, torch.exp(0.3 * a)))
+        z = pyro.sample("z", dist.Categorical(logits=torch.stack([0 * a, a, -a], -1)))
+        v = pyro.sample("v", dist.LogNormal(torch.stack([a, 0.3 * g, 0 * a], -1), 0.5).to_event(1))
+        pyro.sample("y", dist.StudentT(4.0, torch.log(v).sum(-1) + 0.5 * z, 0.7))
+
+    scm = pcm.SCM(program)
+    frame = scm.sample(12, seed=2).astype(float)
+    for column, rows in {
+        "a": [0, 1, 5, 9],
+        "g": [0, 3, 4, 9],
+        "z": [1, 4, 5, 8],
+        "v[0]": [0, 2, 9],
+        "v[2]": [2, 5, 7],
+    }.items():
+        frame.loc[rows, column] = np.nan
+    frame.loc[6] = np.nan
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FitWarning)
+        whole = scm.counterfactual(frame, do={"a": 0.5}, draws=32, seed=4)
+        for rows in ([0], [2, 5], [9, 7, 4, 1]):
+            part = scm.counterfactual(frame.loc[rows], do={"a": 0.5}, draws=32, seed=4)
+            for name in ("y", "g", "z", "v"):
+                for world in ("factual", "do"):
+                    assert np.allclose(part.draws(name, world), whole.draws(name, world)[:, rows], atol=1e-9), (
+                        rows,
+                        name,
+                    )
+            assert np.allclose(part.diagnostics["khat"], whole.diagnostics["khat"].to_numpy()[rows])
+
+
+def test_units_that_no_proposal_serves_are_flagged_every_one():
+    def narrow():
+        a, b, c = (pyro.sample(name, dist.Normal(0.0, 1.0)) for name in "abc")
+        pyro.sample("y", dist.Normal((a * b * c) ** 2 + torch.sin(8 * a * b), 0.0005))
+
+    scm = pcm.SCM(narrow)
+    with pytest.warns(FitWarning, match="could not be inferred"):
+        cf = scm.counterfactual(scm.sample(20, seed=1)[["y"]], do={"a": 0.5}, seed=0)
+    thin = cf.diagnostics["ess"] < 10
+    assert thin.any() and cf.diagnostics["flagged"][thin].all()

@@ -122,7 +122,7 @@ class Cells:
 
     def width(self, name: str) -> int:
         """How many coordinates of a site are open in some unit; they are the ones that stand in the vector."""
-        return len(self.used[name]) if name in self.used else self._whole(name)
+        return len(self.used[name]) if name in self.used else self.whole(name)
 
     def taken(self, columns: Tensor, name: str) -> Tensor:
         """Of all coordinates of a site ``(unit, coordinate)``, those that stand in the vector."""
@@ -132,7 +132,7 @@ class Cells:
         """Coordinates in the vector as the site's ``(*inner, unit, *free)``; zero where none is open."""
         site = self.sites[name]
         if name in self.used:
-            where = torch.full((self._whole(name),), columns.shape[-1])
+            where = torch.full((self.whole(name),), columns.shape[-1])
             where[self.used[name]] = torch.arange(columns.shape[-1])
             columns = torch.cat([columns, torch.zeros_like(columns[..., :1])], -1)[..., where]
         return unflat(columns, site, units)
@@ -154,7 +154,8 @@ class Cells:
         """Units of ``hidden`` that see nothing of a site."""
         return hidden & ~self.partly[name] if name in self.partly else hidden
 
-    def _whole(self, name: str) -> int:
+    def whole(self, name: str) -> int:
+        """How many coordinates a site has."""
         site = self.sites[name]
         return math.prod(site.inner) * math.prod(free_shape(site))
 

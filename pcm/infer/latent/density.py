@@ -152,9 +152,7 @@ def gaussian_units(
     idle = ~space.counted.repeat(lanes, 1)
     same = (peak.converged | idle).all(0)
     for trial in range(3):
-        noise = 2.0 * torch.special.ndtri(
-            uniforms(seed, "latent/check", rows, range(trial, trial + 1), event=(space.width,))[0]
-        )
+        noise = 2.0 * space.normals("latent/check", seed, rows, range(trial, trial + 1))[0]
         vector = peak.vector + (peak.factor @ noise[..., None]).squeeze(-1)
         ratio = log_joint(space, parameters, lanes, configurations, vector) - log_normal(space, noise, peak)
         same &= (((ratio - log_evidence).abs() <= 1e-8 * (1 + log_evidence.abs())) | idle).all(0)

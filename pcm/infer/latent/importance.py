@@ -80,7 +80,10 @@ def weighted(
         ratios = log_joint(part, parameters, lanes, configurations, vectors)  # (proposal, lane, unit)
         ratios = ratios - (log_density[:, None] - half_log_determinant)
         shaped = ratios.reshape(many, lanes, count, len(left)) + torch.where(part.counted, 0.0, -torch.inf)
-        weights, khat = smoothed(shaped.movedim(1, 0).reshape(lanes, many * count, len(left)))
+        # a unit's tail is that of its own configurations, whatever other units lack
+        weights, khat = smoothed(
+            shaped.movedim(1, 0).reshape(lanes, many * count, len(left)), many * part.counted.sum(0)
+        )
         worst = khat.max(axis=0)
         if best is None:
             best = (weights, vectors, worst)
@@ -134,9 +137,8 @@ def _fitted(space: Space, vectors: Tensor, ratios: Tensor) -> tuple[Tensor, Tens
 
 def _proposals(space: Space, many: int, seed: int, rows: Any, attempt: int) -> tuple[Tensor, Tensor]:
     """Standardised proposals ``(proposal, unit, coordinate)`` and their log density ``(proposal, unit)``."""
-    width, active = space.width, space.active
-    noise = torch.special.ndtri(uniforms(seed, f"latent/proposal/{attempt}", rows, range(many), event=(width,)))
-    noise = noise * active
+    active = space.active
+    noise = space.normals(f"latent/proposal/{attempt}", seed, rows, range(many)) * active
     size = active.sum(-1)
     square = (noise**2).sum(-1)
     if not attempt:

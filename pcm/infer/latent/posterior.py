@@ -246,7 +246,7 @@ def _direct(space: Space, peak: Peak, chances: Tensor, draws: int, seed: int, ro
         codes = space.configurations[:, None].expand(draws, units, -1)
     if not space.width:
         return torch.zeros(draws, units, 0, dtype=chances.dtype), codes
-    noise = torch.special.ndtri(uniforms(seed, "latent/vector", rows, range(draws), event=(space.width,)))
+    noise = space.normals("latent/vector", seed, rows, range(draws))
     if lanes * count == 1:
         return torch.einsum("nij,snj->sni", peak.factor[0], noise).add_(peak.vector[0]), codes
     place, unit = lane[:, None] * count + chosen, torch.arange(units)

@@ -53,7 +53,7 @@ from pcm.infer.latent.enumeration import counted, joint_codes, values_of
 from pcm.infer.latent.links import Links, find_links
 from pcm.infer.latent.solve import TOLERANCE, Solved, solve
 from pcm.program import Program, Site, is_deterministic
-from pcm.worlds import Factual, Run, WorldPlan
+from pcm.worlds import Factual, Run, WorldPlan, uniforms
 
 __all__ = ["Space"]
 
@@ -209,6 +209,14 @@ class Space:
         made.carried = made.links.carried
         made.bounds = {name: (low[place], high[place]) for name, (low, high) in self.bounds.items()}
         return made
+
+    def normals(self, label: str, seed: int, rows: Any, draws: range) -> Tensor:
+        """Standard normals ``(draw, unit, coordinate)``, by site: a unit's own whatever other units lack."""
+        found = [torch.zeros(len(draws), self.units, 0, dtype=torch.float64)]
+        for name in self.slots:
+            noise = uniforms(seed, f"{label}/{name}", rows, draws, event=(self.cells.whole(name),))
+            found.append(noise if name not in self.cells.used else noise[..., self.cells.used[name]])
+        return torch.special.ndtri(torch.cat(found, -1))
 
     # -- density -----------------------------------------------------------------------------------------------------
 

@@ -214,7 +214,7 @@ def _perturbed(sites: dict[str, Site], bases: list[_Base]) -> dict[str, set[str]
     parents: dict[str, set[str]] = {name: set() for name in sites}
     for base in bases:
         for name in sites:
-            after = base.reads({name: base.others[name]})
+            after = _moved(base, name)
             touched = [
                 child for child, tensors in after.items() if child != name and _differs(base.seen[child], tensors)
             ]
@@ -234,6 +234,20 @@ def _perturbed(sites: dict[str, Site], bases: list[_Base]) -> dict[str, set[str]
                         reads=name,
                     )
     return parents
+
+
+def _moved(base: _Base, name: str) -> dict[str, list[Tensor]]:
+    """Every site's distribution with another value at one of them."""
+    try:
+        return base.reads({name: base.others[name]})
+    except PCMError:
+        raise
+    except Exception:
+        if base.sites[name].kind != "deterministic":
+            raise
+        # one more than the computed value need not be a value (of an index, say); another unit's is one
+        base.others[name] = base.values[name].roll(1, len(base.sites[name].inner))
+        return base.reads({name: base.others[name]})
 
 
 def _parametric(sites: dict[str, Site], bases: list[_Base]) -> frozenset[str]:

@@ -7,6 +7,7 @@ import pyro.distributions as dist
 import pytest
 import torch
 
+import pcm
 from pcm.program import Program
 
 Normal = dist.Normal
@@ -300,3 +301,19 @@ def test_names_that_are_no_identifiers():
         pyro.sample("Ängste/Jahr", Normal(a, 1.0))
 
     assert edges(program) == {("blood pressure (mmHg)", "Ängste/Jahr")}
+
+
+def test_a_computed_number_may_be_an_index():
+    """One more than a computed index is none: another unit's is tried instead."""
+    table = torch.tensor([[0.1, 0.7], [0.4, 0.9]])
+
+    def program():
+        u = pyro.sample("u", dist.Categorical(torch.tensor([0.3, 0.3, 0.4])))
+        level = pyro.deterministic("level", (u > 1).long())
+        b = pyro.sample("b", dist.Bernoulli(0.5))
+        pyro.sample("y", dist.Bernoulli(table[level, b.long()]))
+
+    scm = pcm.SCM(program)
+    assert set(scm.graph.edges) == {("u", "level"), ("level", "y"), ("b", "y")}
+    cf = scm.counterfactual({"u": [0, 2], "b": [1, 0], "y": [0, 1]}, do={"level": 0}, seed=0)
+    assert cf.probability("y", 1).tolist() == pytest.approx([0.0, 0.25])

@@ -244,9 +244,15 @@ class Space:
     def culprits(self, parameters: Mapping[str, Tensor], vector: Tensor, codes: Tensor, unit: int) -> list[str]:
         """Sites whose value has probability zero in a unit; columns that nothing gives."""
         terms: dict[str, Tensor] = {}
+        found: dict[str, Tensor] = {}
         raw = self._solved(parameters, vector, codes).raw
-        made = self._run(parameters, self._placed(vector, codes, None, None, raw=raw), None, terms=terms)
+        made = self._run(parameters, self._placed(vector, codes, None, None, found, raw), None, terms=terms)
         terms |= {name: self._match(name, value, self.solved[name]) for name, value in made.items()}
+        for name, carrier in self.carried.items():
+            if name in self.bounds:
+                low, high = self.bounds[name]
+                beyond = carrier & ((found[name] < low) | (found[name] > high))
+                terms[name] = torch.where(beyond, -torch.inf, terms[name])
         return [name for name, term in terms.items() if float(term[unit]) == -torch.inf]
 
     def complete(

@@ -179,3 +179,15 @@ def test_a_start_that_is_impossible_is_not_the_end():
 
     cf = pcm.SCM(program).counterfactual({"y": [0.7]}, do={"y": 0.1}, seed=0, draws=1000)
     assert abs(cf.mean("x", "factual")[0] - 0.3 / np.log(1 / 0.7)) < 0.02
+
+
+def test_an_interval_that_a_computed_column_contradicts_is_named():
+    def doubled():
+        a = pyro.sample("a", dist.Normal(0.0, 1.0))
+        pyro.deterministic("b", 2 * a)
+
+    scm = pcm.SCM(doubled)
+    cf = scm.counterfactual({"a": [pcm.Interval(0.0, 1.0)], "b": [1.0]}, do={"a": 0.0})
+    assert cf.mean("a", "factual").tolist() == pytest.approx([0.5])
+    with pytest.raises(EvidenceError, match=r"\(a cannot be what was observed\). Rows: 0"):
+        scm.counterfactual({"a": [pcm.Interval(0.0, 1.0)], "b": [6.0]}, do={"a": 0.0})

@@ -234,3 +234,16 @@ def test_units_that_no_proposal_serves_are_flagged_every_one():
         cf = scm.counterfactual(scm.sample(20, seed=1)[["y"]], do={"a": 0.5}, seed=0)
     thin = cf.diagnostics["ess"] < 10
     assert thin.any() and cf.diagnostics["flagged"][thin].all()
+
+
+def test_single_precision_answers_as_double_does():
+    def skewed():
+        a = pyro.sample("a", dist.Normal(0.0, 1.0))
+        g = pyro.sample("g", dist.Gamma(2.0, torch.exp(0.3 * a)))
+        pyro.sample("y", dist.StudentT(4.0, a + g, 0.5))
+
+    means = []
+    for dtype in (torch.float32, torch.float64):
+        scm = pcm.SCM(skewed, dtype=dtype)
+        means.append(scm.counterfactual({"y": [0.4, 4.0, 2.5]}, do={"a": 0.0}, seed=0).mean("y"))
+    assert np.allclose(*means, atol=1e-4)

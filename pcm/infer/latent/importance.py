@@ -145,7 +145,7 @@ def _proposals(space: Space, many: int, seed: int, rows: Any, attempt: int) -> t
         return noise, -0.5 * square - 0.5 * size * math.log(2 * math.pi)
     degrees, scale = 5.0, 1.3
     mix = uniforms(seed, f"latent/proposal/{attempt}/chi", rows, range(many))
-    stretch = scale / (_chi(mix, degrees) / degrees).sqrt()
+    stretch = (scale / (_chi(mix, degrees) / degrees).sqrt()).to(noise.dtype)
     noise = noise * stretch[..., None]
     square = (noise**2).sum(-1) / scale**2
     log_density = (

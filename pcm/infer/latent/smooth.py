@@ -66,7 +66,7 @@ def smoothed(log_ratios: Tensor, sizes: Tensor | None = None) -> tuple[Tensor, n
         inside = (place < allowed[:, None]) & (excess > 0)
         size = inside.sum(-1)
         shape, scale = _pareto(torch.where(inside, excess, 0.0), size.clamp(min=1))
-        levels = (size[:, None] - place - 0.5) / size[:, None]
+        levels = (size[:, None] - place - 0.5).to(flat.dtype) / size[:, None]
         expected = cutoff + _quantile(levels.clamp(0.0, 1.0 - 1e-9), shape[:, None], scale[:, None])
         good = (excess[:, 0] > 1e-12) & (size >= LEAST) & torch.isfinite(shape) & torch.isfinite(scale)
         smooth = torch.where(inside & good[:, None], expected.clamp(max=1.0).log(), values[:, :-1])

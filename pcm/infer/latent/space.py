@@ -216,7 +216,7 @@ class Space:
         for name in self.slots:
             noise = uniforms(seed, f"{label}/{name}", rows, draws, event=(self.cells.whole(name),))
             found.append(noise if name not in self.cells.used else noise[..., self.cells.used[name]])
-        return torch.special.ndtri(torch.cat(found, -1))
+        return torch.special.ndtri(torch.cat(found, -1)).to(self.program.dtype)
 
     # -- density -----------------------------------------------------------------------------------------------------
 

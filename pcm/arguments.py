@@ -43,18 +43,22 @@ def check_count(value: Any, name: str, *, bytes_each: int = 8) -> int:
     return count
 
 
-def check_positive(value: Any, name: str) -> float:
-    """A finite number above 0.
+def check_positive(value: Any, name: str, *, zero: bool = False) -> float:
+    """A finite number above 0; or 0, where that is an answer too.
 
     >>> check_positive(0.5, "rho")
     0.5
+    >>> check_positive(-1.0, "epsilon", zero=True)
+    Traceback (most recent call last):
+        ...
+    pcm.errors.ArgumentError: epsilon=-1.0: a positive, finite number or 0 is needed.
     """
     if (
         isinstance(value, bool)
         or not isinstance(value, int | float | np.integer | np.floating)
-        or not 0 < value <= sys.float_info.max
+        or not (0 < value <= sys.float_info.max or (zero and value == 0))
     ):
-        raise ArgumentError(f"{name}={value!r}: a positive, finite number is needed.")
+        raise ArgumentError(f"{name}={value!r}: a positive, finite number {'or 0 ' if zero else ''}is needed.")
     return float(value)
 
 

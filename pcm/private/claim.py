@@ -64,14 +64,14 @@ class Claim:
         return float(low), float(high)
 
     def require(self, epsilon: float) -> Claim:
-        """This claim, if it promises ``epsilon`` or better.
+        """This claim, if it promises ``epsilon`` or better; 0 asks for nothing to leak.
 
         Raises
         ------
         ClaimError
             It is refused, promises less, or is no guarantee.
         """
-        check_positive(epsilon, "epsilon")
+        check_positive(epsilon, "epsilon", zero=True)
         if self.kind == "model-conditional":
             raise ClaimError(
                 "a model-conditional value is no guarantee: it holds of the fitted model alone. Require the "

@@ -171,7 +171,7 @@ def _check_codes(model: Model, name: str, mechanism: Any) -> None:
     count = model.structure.sites[name].cardinality
     if inputs is None:
         return
-    if labels is None and tuple(inputs) != tuple(range(len(inputs))):
+    if labels is None and count in (None, len(inputs)) and tuple(inputs) != tuple(range(len(inputs))):
         raise EvidenceError(
             f"'{name}' has no labels, and its release came through a mechanism with the inputs {tuple(inputs)}. Say "
             f"which code is which: pcm.SCM(program, categories={{'{name}': {list(inputs)}}}).",

@@ -132,8 +132,8 @@ def membership(
     """
     check_confidence(confidence)
     check_seed(seed)
-    if not isinstance(members, pd.DataFrame) or outcome not in members:
-        raise DataError(f"members= is a DataFrame with the outcome {outcome!r}, the rows that both were fitted on.")
+    if not isinstance(members, pd.DataFrame):
+        raise DataError(f"members= is a DataFrame, the rows that both were fitted on; found {type(members).__name__}.")
     both = {"predictor": predictor, "control": control}
     inputs = {role: _inputs(fitted, role, members, outcome) for role, fitted in both.items()}
     if len(inputs["predictor"]) != len(inputs["control"]):

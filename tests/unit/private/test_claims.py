@@ -58,6 +58,9 @@ def test_a_collider_opened_by_side_information_is_refused():
     scm = pcm.SCM(collider)
     alone = private.claims(scm, {"u": "raw"}, private="a")
     assert alone.graph_conditional.require(0.0).epsilon == 0.0
+    for wrong in (-1.0, float("nan"), float("inf"), "1", False):
+        with pytest.raises(ArgumentError, match="or 0 is needed"):
+            alone.graph_conditional.require(wrong)
     assert alone.model_conditional.epsilon == pytest.approx(0.0, abs=1e-12)
     assert "it fails if they also know s" in " ".join(alone.graph_conditional.assumptions)
     found = private.claims(scm, {"u": "raw"}, private="a", adversary=["s"])

@@ -296,6 +296,9 @@ def test_releases_that_fit_no_variable() -> None:
     three = private.RandomizedResponse(epsilon=1.0, categories=["a", "b", "c"])
     with pytest.raises(EvidenceError, match="2 values"):
         scm.counterfactual({"smoker": release(["a"] * 4, three), "weight": WEIGHT}, do={"smoker": 0})
+    two = private.RandomizedResponse(epsilon=1.0, categories=["no", "yes"])
+    with pytest.raises(EvidenceError, match=r"Say which code is which: .*\['no', 'yes'\]"):
+        scm.counterfactual({"smoker": release(["no"] * 4, two), "weight": WEIGHT}, do={"smoker": 0})
     with pytest.raises(EvidenceError, match="both"):
         scm.counterfactual(
             {"smoker": release([1]), "smoker_released": release([1]), "weight": [70.0]}, do={"smoker": 0}

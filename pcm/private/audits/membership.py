@@ -134,6 +134,8 @@ def membership(
     check_seed(seed)
     if not isinstance(members, pd.DataFrame):
         raise DataError(f"members= is a DataFrame, the rows that both were fitted on; found {type(members).__name__}.")
+    if outcome not in members:
+        raise DataError(f"members lacks the outcome {outcome!r}.", column=outcome)
     both = {"predictor": predictor, "control": control}
     inputs = {role: _inputs(fitted, role, members, outcome) for role, fitted in both.items()}
     if len(inputs["predictor"]) != len(inputs["control"]):

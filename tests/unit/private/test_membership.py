@@ -104,7 +104,7 @@ def test_what_does_not_fit_is_refused(frames):
         membership(one, two, outcome="y", **frames)
     with pytest.raises(ArgumentError, match="needs predict or predict_proba"):
         membership(one, object(), outcome="y", **frames)
-    with pytest.raises(DataError, match="lacks the columns q"):
+    with pytest.raises(DataError, match="members lacks the outcome 'q'"):
         membership(one, one, outcome="q", **frames)
     with pytest.raises(DataError, match="5 rows"):
         membership(one, one, outcome="y", members=frames["members"], nonmembers=frames["nonmembers"][:5])

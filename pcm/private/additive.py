@@ -26,13 +26,13 @@ from torch import Tensor
 from pcm.couplings import Censored
 from pcm.couplings.parameters import concrete
 from pcm.errors import ArgumentError, DataError, SupportError
-from pcm.private.checks import check_distance, check_plain, refuse_rows
+from pcm.private.checks import check_distance, check_plain, refuse_own_bounds, refuse_rows
 from pcm.private.mechanism import Mechanism
 from pcm.private.sampler import opendp
 
 __all__ = ["Additive"]
 
-_WHOLE, _REACH, _SHORT = 2.0**53, 40.0, 31
+_WHOLE, _REACH = 2.0**53, 40.0
 
 
 @dataclass(frozen=True, init=False)
@@ -197,14 +197,8 @@ class Additive(Mechanism):
             outside = (values < low) | (values > high)
             advice = "Correct them, or let the mechanism clip its input: clip=True."
             refuse_rows(name, index, outside, f"lies outside the public bounds {self.bounds}", advice)
-        reached = len(values) > 1 and values.min() == low and values.max() == high
-        if reached and not self.public and not _by_convention(low, high):
-            raise DataError(
-                f"the bounds {self.bounds} are the smallest and largest value of '{name}' itself: bounds computed from "
-                "the data give two of its rows away. Choose bounds known beforehand, or declare these with "
-                "public=True. Nothing was debited.",
-                column=name,
-            )
+        if not self.public:
+            refuse_own_bounds(name, values, self.bounds)
         clipped = np.clip(values, low, high)
         return clipped.astype(np.int64) if self.integer else clipped
 
@@ -228,14 +222,6 @@ class Additive(Mechanism):
     def decode(self, answers: np.ndarray) -> np.ndarray:
         """Integers where the noise is."""
         return answers.astype(np.int64) if self.integer else answers
-
-
-def _by_convention(low: float, high: float) -> bool:
-    """Whether data may well reach both bounds though these were fixed beforehand: a short scale of whole numbers
-    (grades, months), or round ends (0 to 100)."""
-    if low % 1 or high % 1:
-        return False
-    return high - low <= _SHORT or all(abs(end) <= 1 or end % 5 == 0 for end in (low, high))
 
 
 def _pair(value: Any, asked: str) -> tuple[Any, Any]:

@@ -14,6 +14,7 @@ processes from its first read on (``BEGIN IMMEDIATE``) and is on disk when it re
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import sqlite3
@@ -32,7 +33,7 @@ from pcm.errors import LedgerError
 __all__ = ["Book", "Entry"]
 
 APPLICATION = 0x70636D4C  # "pcmL", in the file's header
-VERSION = 1
+VERSION = 2
 PATIENCE = 60.0
 """Seconds to wait for another process."""
 CREATION = 2.0
@@ -41,13 +42,14 @@ CREATION = 2.0
 _TABLES = (
     "CREATE TABLE terms (key TEXT PRIMARY KEY, value TEXT NOT NULL)",
     "CREATE TABLE entries (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, mechanism TEXT NOT NULL, "
-    "event TEXT NOT NULL, relation TEXT NOT NULL, rows INTEGER, status TEXT NOT NULL, at TEXT NOT NULL)",
+    "event TEXT NOT NULL, relation TEXT NOT NULL, rows INTEGER, status TEXT NOT NULL, at TEXT NOT NULL, "
+    "digest TEXT NOT NULL)",
 )
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of a ledger; ``mechanism`` and ``event`` are JSON."""
+    """One line of a ledger; ``mechanism`` and ``event`` are JSON, ``digest`` is of all that never changes."""
 
     id: int
     name: str
@@ -57,6 +59,7 @@ class Entry:
     rows: int | None
     status: str
     at: str
+    digest: str = ""
 
 
 class Book:
@@ -114,9 +117,9 @@ class Book:
                 connection.execute(f"PRAGMA application_id = {APPLICATION}")
                 connection.execute(f"PRAGMA user_version = {VERSION}")
                 made = {**terms, "id": uuid.uuid4().hex}
-                rows = [(key, json.dumps(value)) for key, value in made.items()]
+                self._terms = {key: json.dumps(value) for key, value in made.items()}
+                rows = [*self._terms.items(), ("digest", _digest({"terms": self._terms}))]
                 connection.executemany("INSERT INTO terms VALUES (?, ?)", rows)
-                self._terms = dict(rows)
                 return made
             marks = [connection.execute(f"PRAGMA {mark}").fetchone()[0] for mark in ("application_id", "user_version")]
             if marks[0] != APPLICATION or not {"terms", "entries"} <= tables:
@@ -126,11 +129,8 @@ class Book:
             sound = connection.execute("PRAGMA integrity_check").fetchone()[0]
             if sound != "ok":
                 raise self._damaged(sound)
-            self._terms = found = dict(connection.execute("SELECT key, value FROM terms").fetchall())
-        try:
-            return {key: json.loads(value) for key, value in found.items()}
-        except (TypeError, ValueError) as error:
-            raise self._damaged(str(error)) from None
+            self._terms = self._read_terms(connection)
+        return {key: json.loads(value) for key, value in self._terms.items()}
 
     def entries(self) -> list[Entry]:
         """All entries, in order."""
@@ -140,6 +140,7 @@ class Book:
     def append(self, check: Callable[[list[Entry]], None], row: Mapping[str, Any]) -> int:
         """Write an entry unless ``check`` of those before it raises; on disk when this returns. Its number."""
         made = {"mechanism": "{}", "relation": "replace", "rows": None, "status": "debited", **row, "at": _now()}
+        made["digest"] = _digest(made)
         with self._transaction() as connection:
             check(self._entries(connection))
             keys = ", ".join(made)
@@ -157,13 +158,23 @@ class Book:
 
     def _entries(self, connection: sqlite3.Connection) -> list[Entry]:
         """All entries, of the same ledger as before and none of them gone."""
-        if self._terms and dict(connection.execute("SELECT key, value FROM terms").fetchall()) != self._terms:
+        if self._terms and self._read_terms(connection) != self._terms:
             raise self._damaged("another ledger was put in its place since it was opened")
         found = _read(connection)
         last = found[-1].id if found else 0
         if last < self._seen or [entry.id for entry in found] != list(range(1, last + 1)):
             raise self._damaged(f"entries are gone: {len(found)} are left of {max(self._seen, last)}")
+        for entry in found:
+            if entry.digest != _digest({each.name: getattr(entry, each.name) for each in fields(Entry)}):
+                raise self._damaged(f"entry {entry.id} is damaged, it is no longer what was written: {entry}")
         self._seen = last
+        return found
+
+    def _read_terms(self, connection: sqlite3.Connection) -> dict[str, str]:
+        """The terms as they were written, each in JSON."""
+        found = dict(connection.execute("SELECT key, value FROM terms").fetchall())
+        if found.pop("digest", None) != _digest({"terms": found}):
+            raise self._damaged(f"its terms are damaged, they are no longer what was written: {found}")
         return found
 
     @contextmanager
@@ -189,7 +200,7 @@ class Book:
                 finally:
                     if connection is not self._memory:
                         connection.close()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             raise self._damaged(str(error)) from error
 
     def _damaged(self, reason: str) -> LedgerError:
@@ -209,6 +220,12 @@ def _connection(path: Any) -> sqlite3.Connection:
 def _read(connection: sqlite3.Connection) -> list[Entry]:
     names = ", ".join(each.name for each in fields(Entry))
     return [Entry(*row) for row in connection.execute(f"SELECT {names} FROM entries ORDER BY id")]
+
+
+def _digest(row: Mapping[str, Any]) -> str:
+    """Tells a row that was damaged: SQLite keeps no checksums, and a digit may change into another one."""
+    kept = {key: value for key, value in row.items() if key not in ("id", "status", "digest")}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True, default=repr).encode()).hexdigest()
 
 
 def _now() -> str:

@@ -21,11 +21,14 @@ __all__ = [
     "check_loss",
     "check_plain",
     "check_units",
+    "refuse_own_bounds",
     "refuse_rows",
 ]
 
 ROWS = ("row", "record")
 """Units of privacy of which one person may have several."""
+SHORT = 31
+"""Longest scale of whole numbers (grades, days of a month) whose ends data are likely to reach."""
 
 
 # -- constants -------------------------------------------------------------------------------------------------------
@@ -93,6 +96,19 @@ def refuse_rows(name: str, index: pd.Index, bad: np.ndarray, found: str, advice:
     )
 
 
+def refuse_own_bounds(name: str, values: np.ndarray, bounds: tuple[float, float]) -> None:
+    """Raise where public bounds are the data's own least and largest value, unless these may well reach them."""
+    low, high = bounds
+    if len(values) < 2 or values.min() != low or values.max() != high or _by_convention(low, high):
+        return
+    raise DataError(
+        f"the bounds {bounds} are the smallest and largest value of '{name}' itself: bounds computed from the data "
+        "give two of its rows away. Choose bounds known beforehand, or declare these with public=True. Nothing was "
+        "debited.",
+        column=name,
+    )
+
+
 def check_ledger(ledger: Any, asked: str) -> None:
     """Raise unless this is a ledger."""
     from pcm.private.ledger import Ledger
@@ -112,3 +128,13 @@ def check_units(index: pd.Index, unit: str, name: str) -> None:
         column=name,
         rows=list(again[:5]),
     )
+
+
+# -- private ---------------------------------------------------------------------------------------------------------
+
+
+def _by_convention(low: float, high: float) -> bool:
+    """Whether bounds are likely to have been fixed beforehand: a short scale of whole numbers, or round ends."""
+    if low % 1 or high % 1:
+        return False
+    return high - low <= SHORT or all(abs(end) <= 1 or end % 5 == 0 for end in (low, high))

@@ -19,7 +19,7 @@ from typing import Any
 from pcm.errors import ArgumentError
 from pcm.private.sampler import accounting
 
-__all__ = ["Promise", "concentrated", "decode", "doubled", "encode", "leaves", "pure_epsilon"]
+__all__ = ["RELATION_OF", "Promise", "concentrated", "decode", "doubled", "encode", "leaves", "pure_epsilon"]
 
 _KNOWN = frozenset(
     {
@@ -36,6 +36,10 @@ _KNOWN = frozenset(
         "ZCDpEvent",
     }
 )
+
+
+RELATION_OF = {"PoissonSampledDpEvent": "add_remove", "SampledWithoutReplacementDpEvent": "replace"}
+"""The neighbouring relation under which an accountant knows what sampling adds, where it knows one only."""
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ from pcm.private.checks import check_delta
 from pcm.private.composition import RELATIONS, Loss, total_epsilon, total_rho
 from pcm.private.costed import TOLERANCE, Costed
 from pcm.private.entries import RAW, lines, losses_of, statement
-from pcm.private.events import Promise, encode
+from pcm.private.events import RELATION_OF, Promise, encode, leaves
 from pcm.private.sampler import accounting
 
 __all__ = ["Ledger"]
@@ -216,10 +216,12 @@ class Ledger:
             Instead of an event.
         neighbouring : str, optional
             Of the promise; the ledger's own by default. Add/remove promises are doubled, ``(2 ε, δ (1 + e^ε))``,
-            where the ledger counts rows replaced.
+            where the ledger counts rows replaced. Poisson sampling is accounted for under ``"add_remove"`` alone.
 
         Raises
         ------
+        ArgumentError
+            No loss, several, one that no accountant knows, or a sampled one under the other relation.
         BudgetError
             It cannot be paid; nothing is booked.
 
@@ -247,6 +249,13 @@ class Ledger:
             event = Promise(check_positive(epsilon, "epsilon"), check_delta(delta))
         elif rho is not None:
             event = accounting().ZCDpEvent(check_positive(rho, "rho"))
+        for leaf, _ in leaves(event):
+            if relation != (own := RELATION_OF.get(type(leaf).__name__, relation)):
+                raise ArgumentError(
+                    f"book('{name}', …): what sampling adds to {leaf!r} is known for neighbouring='{own}' alone, and "
+                    f"here it is '{relation}'. Book it as book(name, event, neighbouring='{own}'), of which it must "
+                    "then be true."
+                )
         return self._append(name, event, relation, {"mechanism": "booked"}, None, "booked")
 
     def book_raw(self, name: str) -> int:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, final
 
 import numpy as np
@@ -26,7 +26,7 @@ from torch import Tensor
 
 from pcm.arguments import check_count
 from pcm.errors import ArgumentError, DataError
-from pcm.private.checks import check_plain, refuse_rows
+from pcm.private.checks import check_plain, refuse_own_bounds, refuse_rows
 from pcm.private.statistic import Statistic
 
 __all__ = ["Moments"]
@@ -49,6 +49,8 @@ class Moments(Statistic):
         Sums alone, or second moments too.
     clip : bool
         Move values beyond the bounds to them; else they are refused.
+    public : bool
+        Declare bounds public that look computed from the data.
 
     Raises
     ------
@@ -64,6 +66,7 @@ class Moments(Statistic):
     bounds: tuple[tuple[str, tuple[float, float]], ...]
     order: int
     clip: bool
+    public: bool = field(default=False, compare=False, repr=False)
 
     def __init__(
         self,
@@ -73,6 +76,7 @@ class Moments(Statistic):
         rho: float | None = None,
         order: int = 2,
         clip: bool = False,
+        public: bool = False,
     ) -> None:
         if not isinstance(bounds, Mapping) or not bounds:
             raise ArgumentError(f"Moments(bounds): a dict of variable to (low, high); found {bounds!r}.")
@@ -80,13 +84,16 @@ class Moments(Statistic):
         for name, ends in bounds.items():
             if not isinstance(ends, tuple | list) or len(ends) != 2:
                 raise ArgumentError(f"Moments: '{name}' needs bounds (low, high); found {ends!r}.")
-            low, high = (check_plain(end, f"Moments(bounds of '{name}')", False) for end in ends)
+            low, high = (check_plain(end, f"Moments(bounds of '{name}')", bool(public)) for end in ends)
             if not low < high:
                 raise ArgumentError(f"Moments: bounds ({low}, {high}) of '{name}': low must be below high.")
             made.append((str(name), (low, high)))
-        if type(order) is not int or order not in (1, 2) or not isinstance(clip, bool):
-            raise ArgumentError(f"Moments(order={order!r}, clip={clip!r}): order is 1 or 2, clip True or False.")
-        self._set(epsilon, rho, bounds=tuple(made), order=order, clip=clip)
+        if type(order) is not int or order not in (1, 2):
+            raise ArgumentError(f"Moments(order={order!r}): order is 1 or 2.")
+        for flag, value in (("clip", clip), ("public", public)):
+            if not isinstance(value, bool):
+                raise ArgumentError(f"Moments({flag}={value!r}): True or False.")
+        self._set(epsilon, rho, bounds=tuple(made), order=order, clip=clip, public=public)
 
     @property
     def variables(self) -> tuple[str, ...]:
@@ -130,6 +137,8 @@ class Moments(Statistic):
                 outside = (values < low) | (values > high)
                 advice = "Correct them, or let the statistic clip: clip=True."
                 refuse_rows(name, frame.index, outside, f"lies outside the public bounds {(low, high)}", advice)
+            if not self.public:
+                refuse_own_bounds(name, values, (low, high))
             scaled = (2.0 * np.clip(values, low, high) - low - high) / (high - low)
             columns.append(np.rint(scaled * GRID).astype(np.int64))
         products = [columns[i] * columns[j] for i, j in self._pairs]

@@ -105,6 +105,16 @@ def test_a_release_is_not_released_again() -> None:
         private.public(released)
 
 
+def test_moments_whose_bounds_are_the_data_s_own() -> None:
+    data, ledger = pd.DataFrame({"x": [0.125, 0.5, 9.75]}), private.Ledger(epsilon=2.0)
+    with pytest.raises(DataError, match="computed from"):
+        private.Moments({"x": (0.125, 9.75)}, epsilon=1.0).release(data, ledger, name="sums")
+    assert len(ledger.statement()) == 0
+    declared = private.Moments({"x": (np.float64(0.125), 9.75)}, epsilon=1.0, public=True)
+    assert declared == private.Moments({"x": (0.125, 9.75)}, epsilon=1.0)
+    assert declared.release(data, ledger, name="sums").rows == 3
+
+
 def test_bounds_declared_public_are_believed() -> None:
     exact = private.Laplace(epsilon=1.0, bounds=(0.5, 10.5), public=True)
     assert len(exact.release([0.5, 10.5], private.Ledger(epsilon=1.0), name="x")) == 2

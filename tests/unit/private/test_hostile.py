@@ -21,6 +21,7 @@ import pytest
 import pcm
 from pcm import private
 from pcm.errors import ArgumentError, BudgetError, DataError, EvidenceError, LedgerError, StoreError, UnknownNameError
+from pcm.private import book
 
 RR = private.RandomizedResponse(epsilon=1.0, categories=[0, 1])
 OTHER = private.RandomizedResponse(epsilon=2.0, categories=[0, 1])
@@ -89,8 +90,35 @@ def test_entries_that_say_nothing_sound(spent, change) -> None:
     RR.release([1], ledger, name="y")
     with sqlite3.connect(path) as connection:
         connection.execute(change)
+        connection.row_factory = sqlite3.Row  # whoever wrote them made the digests fit
+        for row in connection.execute("select * from entries").fetchall():
+            made = (book._digest(dict(row)), row["id"])
+            connection.execute("update entries set digest = ? where id = ?", made)
     connection.close()
     _refused(private.Ledger(path), "damaged|entries are gone")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        """update entries set event = replace(event, '"noise_parameter": 0.5', '"noise_parameter": 0.9')""",
+        "update entries set name = 'z'",
+        "update entries set rows = 2",
+        "update entries set relation = 'add_remove'",
+        "update entries set event = cast(x'ff' as text)",
+        "update terms set value = '9.0' where key = 'epsilon'",
+        "delete from terms where key = 'id'",
+    ],
+)
+def test_a_digit_that_changed_on_the_disk(spent, change) -> None:
+    """Sound in itself, and no longer what was written: seen in an open ledger and by who opens it anew."""
+    ledger, path = spent
+    with sqlite3.connect(path) as connection:
+        assert connection.execute(change).rowcount == 1
+    connection.close()
+    _refused(ledger, r"damaged|[Cc]ould not decode")
+    with pytest.raises(LedgerError, match=r"damaged|[Cc]ould not decode"):
+        private.Ledger(path).statement()
 
 
 @pytest.mark.parametrize("value", ['"x"', "1e999", "NaN", "-1.0", "null"])

@@ -220,6 +220,21 @@ def test_another_ledger_is_refused(tmp_path, terms) -> None:
         private.Ledger(path, **terms)
 
 
+def test_sampled_losses_are_booked_under_the_relation_that_they_are_known_for() -> None:
+    ledger = private.Ledger(epsilon=30.0, delta=1e-5)
+    with pytest.raises(ArgumentError, match="neighbouring='add_remove' alone, and here it is 'replace'"):
+        ledger.book("training", TRAINING)
+    with pytest.raises(ArgumentError, match="neighbouring='add_remove' alone"):
+        ledger.book("training", dp_event.ComposedDpEvent([RR.event, TRAINING]))
+    drawn = dp_event.SampledWithoutReplacementDpEvent(1_000, 40, dp_event.GaussianDpEvent(1.5))
+    with pytest.raises(ArgumentError, match="neighbouring='replace' alone"):
+        ledger.book("training", drawn, neighbouring="add_remove")
+    assert ledger.spent == 0.0
+    ledger.book("drawn", drawn)
+    ledger.book("training", TRAINING, neighbouring="add_remove")
+    assert 15.0 < ledger.spent < 25.0  # the doubled promise, not the 6.77 of a row added or removed
+
+
 def test_damaged_files_are_refused_and_left_alone(tmp_path) -> None:
     path = tmp_path / "budget.sqlite"
     ledger = private.Ledger(path, epsilon=3.0)

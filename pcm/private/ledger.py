@@ -307,7 +307,8 @@ class Ledger:
         return "ε" if self._terms["rho"] is None else "ρ"
 
     def _left(self, spent: float) -> float:
-        return max(self.budget - spent, 0.0)
+        left = self.budget - spent
+        return left if left > TOLERANCE * self.budget else 0.0  # no more than rounding
 
     def _total(self, losses: Sequence[Loss], enough: float = -math.inf) -> float:
         if not losses:

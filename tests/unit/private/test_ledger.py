@@ -220,6 +220,15 @@ def test_another_ledger_is_refused(tmp_path, terms) -> None:
         private.Ledger(path, **terms)
 
 
+def test_what_rounding_leaves_is_nothing() -> None:
+    ledger = private.Ledger(epsilon=2.0)
+    for name in "ab":
+        RR.release([0, 1], ledger, name=name)
+    assert ledger.remaining == 0.0 and "remaining ε = 0" in str(ledger).splitlines()[-1]
+    with pytest.raises(BudgetError, match="and 0 of 2 remain"):
+        RR.release([0, 1], ledger, name="c")
+
+
 def test_sampled_losses_are_booked_under_the_relation_that_they_are_known_for() -> None:
     ledger = private.Ledger(epsilon=30.0, delta=1e-5)
     with pytest.raises(ArgumentError, match="neighbouring='add_remove' alone, and here it is 'replace'"):

@@ -1,9 +1,11 @@
 """The figures about private noise: counterexamples, random models, audits, attacks, what targeted noise is worth.
 
-``python -m tests.bench.private_figures [--models 10000] [--draws 200000] [--opendp] [--sampling [FAMILY …]]`` prints
-them as Markdown in a few minutes; with ``--opendp`` the audits also draw that often from the real samplers, which
-takes a quarter of an hour; ``--sampling`` compares that many real draws at eight parameter values of each family (or of
-those named) with the site's law, minutes a family.
+``python -m tests.bench.private_figures [--models 10000] [--draws 200000] [--opendp] [--sampling [FAMILY …]]
+[--calibration [POSITION …]]`` prints them as Markdown in a few minutes; with ``--opendp`` the audits also draw that
+often from the real samplers, which takes a quarter of an hour; ``--sampling`` compares that many real draws at eight
+parameter values of each family (or of those named) with the site's law, minutes a family; ``--calibration`` fits
+simulated answers about the confounder (z), the treatment (t) and the outcome (y), or those named, ``--replications``
+times each, ten minutes a position.
 
 >>> counterexamples()[["counterexample", "interventional", "conditional"]].round(3).to_dict("list")
 {'counterexample': ['back door', 'collider'], 'interventional': [0.0, 0.0], 'conditional': [1.815, 2.197]}
@@ -29,7 +31,17 @@ import pcm
 from pcm import private
 from pcm.private.leakage import epsilon_of_mu
 
-__all__ = ["accounts", "attacks", "audits", "counterexamples", "random_models", "sampling", "variances", "worth"]
+__all__ = [
+    "accounts",
+    "attacks",
+    "audits",
+    "calibration",
+    "counterexamples",
+    "random_models",
+    "sampling",
+    "variances",
+    "worth",
+]
 
 EPSILONS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 SAME = ((1.0, 0.0), (0.0, 1.0))
@@ -88,6 +100,23 @@ def sampling(draws: int, families: list[str]) -> pd.DataFrame:
         row = {"family": family, "cases": len(found), "draws each": draws, "least p": min(found)}
         rejected = min(found) < tests.ALARM / len(tests.EVERY)
         rows.append({**row, "rejected": rejected, "seconds": round(time.perf_counter() - started)})
+    return pd.DataFrame(rows)
+
+
+def calibration(replications: int, positions: list[str]) -> pd.DataFrame:
+    """The lesser p-value of uniform ranks of the share and of the effect, of fits to randomised answers by what they
+    know of the mechanism, and how often the 90 % interval of the effect holds the truth (over half as many)."""
+    tests = _module("tests/laws/test_noise_calibration.py")
+    rows = []
+    for position in positions or tests.POSITIONS:
+        for epsilon in tests.LOSSES:
+            knows = {"aware": (0.0, replications), "naive": (None, 60), "keep misstated by .03": (0.03, 60)}
+            row: dict[str, Any] = {"noised": position, "ε": epsilon}
+            for who, (off, number) in knows.items():
+                row[f"p, {who}"] = float(tests.levels(position, epsilon, off, min(number, replications)).min())
+            number = max(replications // 2, 1)
+            row["covered"], row["covered, naive"] = tests.covered(position, epsilon, number, min(number, 50))
+            rows.append(row)
     return pd.DataFrame(rows)
 
 
@@ -252,9 +281,14 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=200_000)
     parser.add_argument("--opendp", action="store_true")
     parser.add_argument("--sampling", nargs="*", metavar="FAMILY")
+    parser.add_argument("--calibration", nargs="*", metavar="POSITION")
+    parser.add_argument("--replications", type=int, default=400)
     asked = parser.parse_args()
     if asked.sampling is not None:
         print(f"\nReal draws\n\n{_markdown(sampling(asked.draws, asked.sampling))}")
+        return
+    if asked.calibration is not None:
+        print(f"\nCalibration\n\n{_markdown(calibration(asked.replications, asked.calibration))}")
         return
     tables = {
         "Discrete laws": variances(),

@@ -110,6 +110,19 @@ def levels(position: str, epsilon: float, off: float | None, number: int) -> np.
     return np.array([stats.chisquare(count).pvalue for count in counts])
 
 
+def covered(position: str, epsilon: float, number: int, naive: int) -> tuple[float, float]:
+    """How often the 90 % interval of the effect holds the truth: of the fit that knows, and of the naive one."""
+    keep = math.exp(epsilon) / (1 + math.exp(epsilon))
+    true = quantities(TRUTH, position)[1]
+    hits = np.zeros(2)
+    for seed in range(number):
+        data = trial_of(TRUTH, position, keep, 10_000 + seed)
+        for which, told in enumerate((keep, None) if seed < naive else (keep,)):
+            low, high = np.quantile(posterior(data, position, told, seed)[:, 1], [0.05, 0.95])
+            hits[which] += low <= true <= high
+    return hits[0] / number, hits[1] / naive
+
+
 def test_ranks_are_uniform_for_the_fit_that_knows_and_not_for_the_naive_one() -> None:
     assert (levels("z", 1.0, 0.0, 16) > LEVEL).all()
     assert (levels("z", 1.0, None, 12) < LEVEL).any()
@@ -131,14 +144,7 @@ def test_calibration_by_simulation(position: str, epsilon: float) -> None:
 @pytest.mark.parametrize("position", POSITIONS)
 def test_coverage_at_fixed_truth(position: str, epsilon: float) -> None:
     """.90 ± .05 of the average effect at nominal .90 over 200; the naive interval far below where z or t is noised."""
-    keep = math.exp(epsilon) / (1 + math.exp(epsilon))
-    true = quantities(TRUTH, position)[1]
-    hits, number = np.zeros(2), (200, 50)
-    for seed in range(200):
-        data = trial_of(TRUTH, position, keep, 10_000 + seed)
-        for which, told in enumerate((keep, None) if seed < number[1] else (keep,)):
-            low, high = np.quantile(posterior(data, position, told, seed)[:, 1], [0.05, 0.95])
-            hits[which] += low <= true <= high
-    print(f"{position}, ε = {epsilon}: covered {hits[0] / 200:.3f}, naive {hits[1] / number[1]:.3f}")
-    assert 0.85 <= hits[0] / 200 <= 0.95
-    assert hits[1] / number[1] < 0.6
+    aware, naive = covered(position, epsilon, 200, 50)
+    print(f"{position}, ε = {epsilon}: covered {aware:.3f}, naive {naive:.3f}")
+    assert 0.85 <= aware <= 0.95
+    assert naive < 0.6

@@ -215,6 +215,7 @@ def ward():
 scm = pcm.SCM(ward)
 claims = private.claims(scm, {"site": "raw", "drug": rr}, private="hiv")
 print(claims)
+print("\nThe graph-conditional one rests on:", *claims.assumptions["graph-conditional"], sep="\n- ")
 
 # %% [markdown]
 # Published raw, the drug would tell: the claim is refused, with the path.

@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, final
 
 import numpy as np
@@ -42,6 +42,8 @@ class CrossTable(Statistic):
         Public labels in the order of the program's codes.
     epsilon, rho : float
         One of the two: discrete Laplace noise, or discrete Gaussian.
+    public : bool
+        Declare labels public that look computed from the data.
 
     Raises
     ------
@@ -56,19 +58,27 @@ class CrossTable(Statistic):
     """
 
     categories: tuple[tuple[str, tuple[Any, ...]], ...]
+    public: bool = field(default=False, compare=False, repr=False)
 
     def __init__(
-        self, categories: Mapping[str, Sequence[Any]], *, epsilon: float | None = None, rho: float | None = None
+        self,
+        categories: Mapping[str, Sequence[Any]],
+        *,
+        epsilon: float | None = None,
+        rho: float | None = None,
+        public: bool = False,
     ) -> None:
+        if not isinstance(public, bool):
+            raise ArgumentError(f"CrossTable(public={public!r}): True or False.")
         if not isinstance(categories, Mapping) or not categories:
             raise ArgumentError(f"CrossTable(categories): a dict of variable to labels; found {categories!r}.")
         made = tuple(
-            (str(name), check_labels(labels, f"CrossTable(categories of '{name}')", False))
+            (str(name), check_labels(labels, f"CrossTable(categories of '{name}')", public))
             for name, labels in categories.items()
         )
         if math.prod(len(labels) for _, labels in made) > MOST_CELLS:
             raise ArgumentError(f"CrossTable: more than {MOST_CELLS:,} cells; leave out a variable.")
-        self._set(epsilon, rho, categories=made)
+        self._set(epsilon, rho, categories=made, public=public)
 
     @property
     def variables(self) -> tuple[str, ...]:

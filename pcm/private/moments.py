@@ -80,19 +80,20 @@ class Moments(Statistic):
     ) -> None:
         if not isinstance(bounds, Mapping) or not bounds:
             raise ArgumentError(f"Moments(bounds): a dict of variable to (low, high); found {bounds!r}.")
+        if not isinstance(public, bool):
+            raise ArgumentError(f"Moments(public={public!r}): True or False.")
         made = []
         for name, ends in bounds.items():
             if not isinstance(ends, tuple | list) or len(ends) != 2:
                 raise ArgumentError(f"Moments: '{name}' needs bounds (low, high); found {ends!r}.")
-            low, high = (check_plain(end, f"Moments(bounds of '{name}')", bool(public)) for end in ends)
+            low, high = (check_plain(end, f"Moments(bounds of '{name}')", public) for end in ends)
             if not low < high:
                 raise ArgumentError(f"Moments: bounds ({low}, {high}) of '{name}': low must be below high.")
             made.append((str(name), (low, high)))
         if type(order) is not int or order not in (1, 2):
             raise ArgumentError(f"Moments(order={order!r}): order is 1 or 2.")
-        for flag, value in (("clip", clip), ("public", public)):
-            if not isinstance(value, bool):
-                raise ArgumentError(f"Moments({flag}={value!r}): True or False.")
+        if not isinstance(clip, bool):
+            raise ArgumentError(f"Moments(clip={clip!r}): True or False.")
         self._set(epsilon, rho, bounds=tuple(made), order=order, clip=clip, public=public)
 
     @property

@@ -115,6 +115,18 @@ def test_moments_whose_bounds_are_the_data_s_own() -> None:
     assert declared.release(data, ledger, name="sums").rows == 3
 
 
+def test_labels_of_a_table_that_are_the_data_s_own() -> None:
+    data, ledger = pd.DataFrame({"t": ["a", "b", "a"]}), private.Ledger(epsilon=2.0)
+    with pytest.raises(ArgumentError, match="public=True"):
+        private.CrossTable({"t": data["t"].unique()}, epsilon=1.0)
+    declared = private.CrossTable({"t": np.array(["a", "b"])}, epsilon=1.0, public=True)  # pyright: ignore
+    assert declared == private.CrossTable({"t": ["a", "b"]}, epsilon=1.0)
+    assert declared.release(data, ledger, name="counts").rows == 3
+    for kind, constants in ((private.CrossTable, {"t": ["a", "b"]}), (private.Moments, {"t": (0, 1)})):
+        with pytest.raises(ArgumentError, match="public='yes'"):
+            kind(constants, epsilon=1.0, public="yes")  # pyright: ignore
+
+
 def test_bounds_declared_public_are_believed() -> None:
     exact = private.Laplace(epsilon=1.0, bounds=(0.5, 10.5), public=True)
     assert len(exact.release([0.5, 10.5], private.Ledger(epsilon=1.0), name="x")) == 2

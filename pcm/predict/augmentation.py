@@ -24,6 +24,7 @@ are the special case of no admissible path.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,7 @@ from pcm.arguments import check_count, check_seed
 from pcm.errors import DataError
 from pcm.predict.design import variable_of
 from pcm.predict.moved import dealt, levels_of, moved
+from pcm.predict.releases import released_rows
 from pcm.predict.wiring import target_of
 from pcm.query.evidence import frame_of
 from pcm.query.model import Model
@@ -101,10 +103,11 @@ def augment(
     """
     check_count(copies, "copies")
     check_seed(seed)
-    plan, model = target_of(scm, requirements), scm._model
+    plan, model = target_of(scm, requirements), replace(scm._model, plain=True)
     outcome = plan.outcome
     if not isinstance(data, pd.DataFrame) or outcome not in data:
         raise DataError(f"data= is a DataFrame with the outcome '{outcome}'; the target is computed from it.")
+    data = released_rows(scm._model, data)
     empty = data[outcome].isna().to_numpy()
     if empty.any():
         raise DataError(f"the outcome '{outcome}' is missing in {empty.sum()} rows; drop those.")

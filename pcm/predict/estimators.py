@@ -43,6 +43,7 @@ from pcm.predict.families import Family, Fitted, family, members_of
 from pcm.predict.matched import fit_matched
 from pcm.predict.observed import ObservedRows
 from pcm.predict.prediction import ClassPrediction, Prediction
+from pcm.predict.releases import released_rows, told_by_noise
 from pcm.predict.response import responses
 from pcm.predict.unfitted import check_fitted
 from pcm.predict.wiring import Wiring
@@ -84,8 +85,9 @@ class _Causal(BaseEstimator):
 
         Parameters
         ----------
-        X : DataFrame
-            A column a variable, the outcome among them unless ``y`` is given. Without a causal model any array.
+        X : DataFrame, or dict of columns
+            A column a variable, the outcome among them unless ``y`` is given; a dict where some are releases of a
+            private mechanism, ``{**frame, "lab": release}``. Without a causal model any array.
         y : array ``(row,)``, optional
 
         Raises
@@ -99,7 +101,7 @@ class _Causal(BaseEstimator):
         self._check_outcome()
         self.wiring_: Any = Wiring.of(self.scm.graph, list(self.requirements), self._name)
         frame = self._frame(X, y)
-        outcome = outcome_of_rows(self.scm._model, frame, self._name)
+        outcome = outcome_of_rows(self._model, frame, self._name)
         if self.family == "mechanism" and self.target == "faithful":
             self.fits_, self.feature_names_ = [], column_names(self.wiring_.plan.inputs, self._sites, self._labels)
         elif self.target == "matched":
@@ -145,11 +147,11 @@ class _Causal(BaseEstimator):
         below = {self._name, *self.scm.graph.successors(self._name)}
         names = dict.fromkeys(self._variable(name) for name in frame.columns)
         self.feature_names_ = [name for name in names if name in self._sites and name not in below]
-        effects = responses(self.scm._model, self.wiring_.plan, units=4_000, seed=self.seed, data=frame, numeric=True)
+        effects = responses(self._model, self.wiring_.plan, units=4_000, seed=self.seed, data=frame, numeric=True)
         return fit_matched(self._matched_design(frame), outcome, effects, self._matched_design, self.seed)
 
     def _matched_design(self, frame: pd.DataFrame) -> np.ndarray:
-        return rows_of(self.scm._model, frame, self.feature_names_)
+        return rows_of(self._model, frame, self.feature_names_)
 
     def _fit_plain(self, X: Any, y: Any) -> Any:
         """Without a causal model: every column is an input as it is."""
@@ -201,10 +203,13 @@ class _Causal(BaseEstimator):
         if self.wiring_ is None:
             found = self.fits_[0].members(self._plain_rows(X), self.states)
             return found.mean.mean(0) + (0.0 if found.noise is None else found.noise.mean())
+        return self._average(self._inputs(X))
+
+    def _average(self, frame: pd.DataFrame) -> np.ndarray:
         return np.concatenate(
             [
                 mean.mean((0, 1)) + (0.0 if noise is None or noise.ndim == 3 else noise.mean())
-                for mean, noise in self._parts(self._inputs(X), noise=False)
+                for mean, noise in self._parts(frame, noise=False)
             ]
         )
 
@@ -247,12 +252,11 @@ class _Causal(BaseEstimator):
         check_fitted(self, "fits_")
         if self.wiring_ is None:
             raise QueryError("gaps() needs a causal model: pass scm=.")
-        model = self.scm._model
         rows = {}
         settings: dict[str, Any] = {"units": units, "seed": self.seed + 1, "numeric": self._regression}
-        for found in responses(model, self.wiring_.plan, data=self.marginal_, **settings):
-            hidden = [name for name in found.low if self._variable(name) in self.hidden]
-            change = self._mean(found.high.drop(columns=hidden)) - self._mean(found.low.drop(columns=hidden))
+        for found in responses(self._model, self.wiring_.plan, data=self.marginal_, **settings):
+            unread = [name for name in found.low if self._variable(name) in (*self.hidden, *self.told_, self._name)]
+            change = self._average(found.high.drop(columns=unread)) - self._average(found.low.drop(columns=unread))
             effect, pinned = change.mean(0) / found.step, found.of_target / found.step
             if np.ndim(effect):
                 effect, pinned = effect[-1], pinned[-1]
@@ -268,7 +272,7 @@ class _Causal(BaseEstimator):
     def _copies(self, frame: pd.DataFrame, wiring: Wiring | None = None, **given: Any) -> Copies:
         settings = {"states": self.states, "copies": self.copies, "noise": False, "numeric": self._regression, **given}
         return Copies(
-            self.scm._model,
+            self._model,
             frame,
             (wiring or self.wiring_).plan,
             seed=self.seed,
@@ -280,6 +284,11 @@ class _Causal(BaseEstimator):
     def _plain(self) -> Wiring:
         """Every parent as it is."""
         return replace(self.wiring_, plan=target_plan(self.scm.graph, [], self._name))
+
+    @property
+    def _model(self) -> Any:
+        """The causal model, for rows whose releases have been read."""
+        return replace(self.scm._model, plain=True)
 
     @property
     def _sites(self) -> dict[str, Any]:
@@ -316,8 +325,7 @@ class _Causal(BaseEstimator):
 
     def _frame(self, X: Any, y: Any) -> pd.DataFrame:
         """Rows with the outcome, for training."""
-        if not isinstance(X, pd.DataFrame):
-            raise DataError(f"with a causal model X is a DataFrame, a column a variable; found {type(X).__name__}.")
+        X = released_rows(self.scm._model, X)
         if y is not None:
             if self._name in X:
                 raise DataError(f"the outcome '{self._name}' is both a column of X and y; give it once.")
@@ -329,11 +337,11 @@ class _Causal(BaseEstimator):
         if self._name not in X:
             raise DataError(f"the data lack the outcome '{self._name}'; they have {listed(X.columns)}.")
         self._check_inputs(X)
+        self.told_: Any = told_by_noise(self.scm._model, X)
         return X.drop(columns=[name for name in X if self._variable(name) in self.hidden or not self._known(name)])
 
     def _inputs(self, X: Any) -> pd.DataFrame:
-        if not isinstance(X, pd.DataFrame):
-            raise DataError(f"with a causal model X is a DataFrame, a column a variable; found {type(X).__name__}.")
+        X = released_rows(self.scm._model, X)
         self._check_inputs(X)
         unread = (*self.hidden, self._name)
         return X.drop(columns=[name for name in X if self._variable(name) in unread or not self._known(name)])
@@ -346,7 +354,8 @@ class _Causal(BaseEstimator):
 
     def _check_inputs(self, X: pd.DataFrame) -> None:
         computed = [name for name, site in self._sites.items() if site.kind == "deterministic"]
-        self.wiring_.check_columns([self._variable(name) for name in X.columns], self.hidden, computed)
+        inferred = {*self.hidden, *told_by_noise(self.scm._model, X)}
+        self.wiring_.check_columns([self._variable(name) for name in X.columns], inferred, computed)
 
     def _check_outcome(self) -> None:
         site = self._sites[self._name]
@@ -395,6 +404,8 @@ class CausalRegressor(RegressorMixin, _Causal):
     wiring_ : Wiring
         Which input is read as it is, corrected, or not read.
     fits_ : list of Fitted
+    told_ : set of str
+        Variables that were learned from by a noisy answer alone; their true values are integrated out.
     observed_ : ObservedRows or None
         Training rows by which intervals of the outcome are told from those of the target, where the two differ.
 

@@ -24,6 +24,7 @@ respond too little.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import pandas as pd
@@ -34,6 +35,7 @@ from pcm.arguments import check_count, check_names, check_positive, check_seed
 from pcm.errors import ArgumentError, QueryError, listed
 from pcm.predict.design import column_names, rows_of, variable_of
 from pcm.predict.moved import dealt, fresh_units, level_pairs, moved
+from pcm.predict.releases import released_rows
 from pcm.predict.wiring import outcome_of, target_of
 from pcm.query.model import Model
 from pcm.requirement.copies import Copies
@@ -144,7 +146,9 @@ class Violation:
             check_count(units, "units")
         self.plan, self.kind = target_of(scm, requirements), kind
         self.outcome = outcome_of(requirements)
-        model = self._model = scm._model
+        if data is not None:
+            data = released_rows(scm._model, data)
+        model = self._model = replace(scm._model, plain=True)
         self._sites, self._labels = model.structure.sites, model.categories
         self.inputs = _checked(inputs, self._sites, self.outcome)
         self.columns = column_names(self.inputs, self._sites, self._labels)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from pcm.errors import ArgumentError, DataError, QueryError, listed
+from pcm.predict.releases import as_released
 
 __all__ = ["Reader", "outcome_name"]
 
@@ -44,8 +45,9 @@ class Reader:
 
     def __call__(self, rows: Any) -> np.ndarray:
         """Predictions ``(row,)``, or of a finite outcome ``(row, class)``."""
+        count = len(rows)
         if self.inputs is None:
-            rows = rows.drop(columns=[self.outcome], errors="ignore")
+            rows = self._shown(rows.drop(columns=[self.outcome], errors="ignore"))
         else:
             lacking = [name for name in self.inputs if name not in rows]
             if lacking:
@@ -62,13 +64,17 @@ class Reader:
             found = np.asarray(_plain(predict(rows)), dtype=np.float64)
         if found.ndim == 2 and found.shape[1] == 1:
             found = found[:, 0]
-        if found.shape[:1] != (len(rows),) or found.ndim > 2:
-            raise ArgumentError(f"the predictor gave {found.shape} for {len(rows)} rows; one number a row is needed.")
+        if found.shape[:1] != (count,) or found.ndim > 2:
+            raise ArgumentError(f"the predictor gave {found.shape} for {count} rows; one number a row is needed.")
         if self.labels is not None and found.ndim == 1 and len(self.labels) == 2:
             found = np.stack([1 - found, found], 1)
         if not np.isfinite(found).all():
             raise QueryError(f"{self.name} predicts what is not finite for {(~np.isfinite(found)).sum()} of the rows.")
         return found
+
+    def _shown(self, rows: Any) -> Any:
+        """Rows drawn by a model, as a predictor of ours was shown its own: noisy answers in place of what they hide."""
+        return as_released(self.model.scm._model, rows, self.model.told_) if hasattr(self.model, "told_") else rows
 
     def _ordered(self, chance: np.ndarray) -> np.ndarray:
         """Columns in the order of the outcome's codes; a class that it never saw has probability 0."""

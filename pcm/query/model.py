@@ -42,6 +42,9 @@ class Model:
     given : dict of name to tensor
         Parameters fixed by the user.
     categories : dict of name to tuple of labels
+    plain : bool
+        Whether a plain column may stand for private noise: of rows that the model drew itself, or whose releases have
+        been read.
     """
 
     program: Program
@@ -49,6 +52,7 @@ class Model:
     posterior: Posterior | None = None
     given: dict[str, Tensor] = field(default_factory=dict)
     categories: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    plain: bool = False
 
     @property
     def structure(self) -> Structure:

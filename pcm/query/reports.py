@@ -35,6 +35,8 @@ def read_reports(model: Model, data: Any, what: str) -> Any:
         A plain column or simulated noise for a noisy site; a release of another mechanism, or of a site that is not
         noisy.
     """
+    if model.plain:
+        return data
     if isinstance(data, pd.DataFrame):
         _check_cells(data, what)
     noised = {name: site.mechanism for name, site in model.structure.sites.items() if site.mechanism is not None}

@@ -12,6 +12,7 @@ price: 9
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import networkx as nx
@@ -156,7 +157,8 @@ def _check_one(
     draws: int,
     seed: int,
 ) -> Verdict:
-    scm = model if isinstance(model, SCM) else None
+    # every row is one that the model draws: private noise among them needs no release
+    scm = SCM._of(replace(model._model, plain=True)) if isinstance(model, SCM) else None
     graph = CausalGraph(model.graph if scm is not None else model).without_inert()
     outcome = next(r.outcome for r in asked if r.outcome is not None)
     for r in asked:

@@ -161,7 +161,7 @@ def test_no_change_travels_along_an_inadmissible_path() -> None:
             assert np.abs(change).max() < 1e-6
 
 
-def test_released_inputs_and_empty_cells_are_integrated_over() -> None:
+def test_empty_cells_are_integrated_over() -> None:
     """Z missing in every second row: E[Z | A] = A there, so the correction leaves nothing of it and .36 more risk."""
     data = rows(2)[:4_000].copy()
     data.loc[data.index[::2], "Z"] = np.nan
@@ -169,6 +169,46 @@ def test_released_inputs_and_empty_cells_are_integrated_over() -> None:
     error = (data["Y"] - model.predict(data)) ** 2
     assert error[::2].mean() == pytest.approx(3.05, rel=0.08)
     assert error[1::2].mean() == pytest.approx(2.69, rel=0.08)
+
+
+@pytest.mark.parametrize("family", ["mechanism", "linear"])
+def test_released_inputs_are_integrated_over(family: str) -> None:
+    """Z behind Laplace noise: X + .6 E[u_Z | u_Z + noise] + .5 E, by quadrature; var(u_Z) = .63 of 1 is left."""
+    lap = pcm.private.Laplace(scale=1.0, bounds=(-12.0, 12.0), clip=True)
+    noisy = pcm.SCM(pcm.private.released(program, {"Z": lap}))
+    drawn = noisy.sample(800, seed=1)
+    train, test = (
+        {**part[["A", "E", "X", "Y"]], "Z": pcm.private.Release(part["Z_released"], lap, name="Z")}
+        for part in (drawn[:500], drawn[500:])
+    )
+    model = pcm.CausalRegressor(noisy, "Y", requirements=[FAIR], family=family, states=4, copies=16).fit(train)
+    assert model.told_ == {"Z"}
+    u = np.linspace(-8, 8, 2_001)
+    seen = (test["Z"].values - test["A"].to_numpy())[:, None]
+    weights = np.exp(-(u**2) / 2 - np.abs(seen - u))
+    exact = test["X"] + 0.6 * (weights @ u) / weights.sum(1) + 0.5 * test["E"]
+    # .36 · .63 / 64 by the 64 copies, and what 500 rows tell of a line
+    assert np.mean((model.predict(test) - exact) ** 2) < (0.006 if family == "mechanism" else 0.03)
+    assert model.gaps(units=100).loc["A", "effect"] == pytest.approx(0.8, abs=1e-6 if family == "mechanism" else 0.05)
+    risk = pcm.interventional_risk(model, noisy, [{"A": 2.0}], units=200)  # rows that the model draws are shown as noisy
+    assert risk.observational == pytest.approx(2.69 + 0.36 * 0.63, rel=0.25)
+
+
+def test_releases_that_the_model_does_not_know_are_refused() -> None:
+    lap = pcm.private.Laplace(scale=1.0, bounds=(-12.0, 12.0), clip=True)
+    few = rows()[:50]
+    told = {**few, "Z": pcm.private.Release(few["Z"], lap, name="Z")}
+    model = pcm.CausalRegressor(SCM, "Y", requirements=[FAIR])
+    with pytest.raises(PCMError, match=r"'Z' was released.*no noisy child.*private.released"):
+        model.fit(told)
+    noisy = pcm.SCM(pcm.private.released(program, {"Z": lap}))
+    model = pcm.CausalRegressor(noisy, "Y", requirements=[FAIR])
+    with pytest.raises(PCMError, match="plain column"):
+        model.fit(noisy.sample(50, seed=0))
+    with pytest.raises(PCMError, match="plain column"):
+        pcm.augment(noisy, noisy.sample(50, seed=0), [FAIR])
+    with pytest.raises(PCMError, match="DataFrame.*or a dict of columns"):
+        model.fit(few.to_numpy())
 
 
 def test_what_is_wrong_is_named() -> None:

@@ -112,6 +112,20 @@ def test_a_fitted_model_does_it_too() -> None:
     assert risk(fair, rows(3, 9.0)[:8_000]) == pytest.approx(2.69, rel=0.04)
 
 
+@pytest.mark.slow
+def test_a_model_fitted_to_many_rows_comes_within_three_per_cent() -> None:
+    data = SCM.sample(100_000, seed=1)
+    model = pcm.SCM(with_parameters).fit(data, seed=0, progress=False)
+    settings: dict[str, Any] = {"requirements": [FAIR], "states": 8, "copies": 8}
+    faithful = pcm.CausalRegressor(model, "Y", **settings).fit(data)
+    optimum = pcm.CausalRegressor(model, "Y", target="observational", **settings).fit(data)
+    for spread, launders in ((None, 2.0305), (1.64, 3.752), (9.0, 6.711), (100.0, 43.306)):
+        found = [risk(each, rows(3, spread)) for each in (faithful, optimum)]
+        print(f"X of variance {spread or 'as it is'}: faithful {found[0]:.3f}, observational optimum {found[1]:.3f}")
+        assert found == pytest.approx([2.69, launders], rel=0.03)
+    assert faithful.gaps().loc["A", "effect"] == pytest.approx(0.8, rel=0.03)
+
+
 def test_what_the_causal_model_does_not_know_is_in_the_prediction() -> None:
     """From 60 rows the weight of A on Z is known to sd .13; at Z's correction for A = 8 that alone is .6 of it."""
     model = pcm.SCM(with_parameters).fit(rows()[:60], seed=0, progress=False)

@@ -54,9 +54,18 @@ def check_paths(graph: nx.DiGraph, kept: Admissible, sources: Sequence[str], out
                 f"the edge {edge[0]} → {edge[1]} {found} from {listed(sources)} to {outcome}: {listed(lying)}.",
                 edge=edge,
             )
-    if kept.edges and not kept.patterns:
-        found = (p for name in sources for p in admitted(graph, kept, name, outcome))
-        if next(found, None) is None:
+    if kept.edges:
+        alone = nx.DiGraph(kept.edges)
+        met = set().union(*(descendants(alone, name, include_self=True) for name in sources if name in alone))
+        led = ancestors(alone, outcome, include_self=True) if outcome in alone else set()
+        idle = [f"{a} → {b}" for a, b in kept.edges if a not in met or b not in led]
+        if len(idle) < len(kept.edges) and idle:
+            raise GraphError(
+                f"the admissible edges {listed(idle)} admit nothing: no path from {listed(sources)} to {outcome} over "
+                "them is made of listed edges alone. List every edge of it, or write the path.",
+                edges=kept.edges,
+            )
+        if idle:
             raise GraphError(
                 f"no path from {listed(sources)} to {outcome} is made of the admissible edges "
                 f"{listed(f'{a} → {b}' for a, b in kept.edges)} alone; list every edge of it, write the "

@@ -17,10 +17,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from itertools import islice
+from math import isfinite
 from numbers import Real
 from typing import Any
 
 import networkx as nx
+import numpy as np
 
 from pcm.errors import ArgumentError, GraphError, UnknownNameError, listed
 from pcm.graph import SVG, CausalGraph, ancestors, descendants
@@ -263,7 +265,7 @@ class RequirementOnGraph:
 
 def check_tolerance(tolerance: Any) -> None:
     """Raise unless this is a finite number, not negative."""
-    if isinstance(tolerance, bool) or not isinstance(tolerance, int | float) or not 0 <= tolerance < float("inf"):
+    if isinstance(tolerance, bool) or not isinstance(tolerance, Real) or not 0 <= tolerance < float("inf"):
         raise ArgumentError(f"tolerance={tolerance!r}: a number that is not negative is needed.")
 
 
@@ -276,17 +278,23 @@ def _references(given: Any, names: tuple[str, ...]) -> dict[str, Any]:
         for name in given:
             if name not in names:
                 raise UnknownNameError(name, kind="source", known=names, where="the requirement")
-        return {name: value for name, value in given.items() if not _independent(value)}
-    return {} if _independent(given) else dict.fromkeys(names, given)
+        return {name: _plain(value) for name, value in given.items() if not _independent(value)}
+    return {} if _independent(given) else dict.fromkeys(names, _plain(given))
+
+
+def _plain(value: Any) -> Any:
+    """Numbers of numpy as Python's, which show and compare as what they are."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _independent(value: Any) -> bool:
     if isinstance(value, str) and value == "independent":
         return True
-    if isinstance(value, bool) or not (isinstance(value, Real | str) or hasattr(value, "log_prob")):
+    number = isinstance(value, Real) and not isinstance(value, bool) and isfinite(value)
+    if not (number or isinstance(value, str) or hasattr(value, "log_prob")):
         raise ArgumentError(
-            f"reference={value!r}: 'independent' (a draw from the source's marginal), a number, a category's label or "
-            "a distribution."
+            f"reference={value!r}: 'independent' (a draw from the source's marginal), a finite number, a category's label "
+            "or a distribution."
         )
     return False
 

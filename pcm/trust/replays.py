@@ -122,7 +122,7 @@ class Replays:
         return mean.numpy(), variance.numpy()
 
     def features(self, inputs: Columns, samples: Columns) -> Columns:
-        """Parents of the outcome that it reads a copy of: the copy's mean over references and draws, ``(unit,)``."""
+        """Parents that the outcome reads a copy of, or that are no input: means over references and draws, ``(unit,)``."""
         return self._given(inputs, samples)[1]
 
     def posterior(self, inputs: Columns, samples: Columns) -> Posterior:
@@ -143,7 +143,7 @@ class Replays:
             features = {
                 parent: (weights.mean(0) @ found.inputs[parent][0]).reshape(shape).mean(0)
                 for parent, feed in self.plan.inputs.items()
-                if isinstance(feed, Copy)
+                if isinstance(feed, Copy) or (feed is not None and parent not in self.inputs)
             }
             self._answers[id(inputs)] = inputs, posterior, features  # kept too: an identity is theirs while they live
         return self._answers[id(inputs)][1:]

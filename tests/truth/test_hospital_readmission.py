@@ -52,6 +52,16 @@ def test_robustness_against_an_artifact_is_free():
     assert risk(simulated, "together, faithful") == pytest.approx(value("MSE, both, artifact"), rel=0.01)
 
 
+def test_what_is_read_of_a_hidden_parent_is_inferred_by_simulation_too():
+    """X_true is what X says without the artifact: the observational optimum reads it, and launders through it."""
+    asked = {"hidden": ["X_true"], "units": 2_000, "seed": 1}
+    exact, found = (pcm.check(pcm.SCM(artifact), [fair_artifact], simulate=each, **asked) for each in (False, True))
+    name = "A: A → X_true → Y, observational optimum"
+    assert risk(exact, name) == pytest.approx(1 + 1.69 / 1.64, abs=1e-6)
+    assert abs(risk(found, name) - risk(exact, name)) < 4 * found.row(name).risk.standard_error
+    assert float(found.row(name).effects["A"]) == pytest.approx(float(exact.row(name).effects["A"]), rel=0.03)
+
+
 def test_binary_outcome():
     found = pcm.check(pcm.SCM(binary), [fair, robust], units=4_000, seed=0)
     assert abs(found.price.mean - value("price of both, binary outcome")) < 4 * found.price.standard_error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import networkx as nx
+import numpy as np
 import pytest
 
 import pcm
@@ -85,8 +86,16 @@ def test_bad_requirements_are_refused_by_name():
         Requirement("A", outcome="Y", reference={"B": 0.0})
     with pytest.raises(ArgumentError, match=r"reference=\[0, 1\]"):
         Requirement("A", outcome="Y", reference=[0, 1])
+    for number in (float("nan"), float("inf")):
+        with pytest.raises(ArgumentError, match=r"reference=.*a finite number"):
+            Requirement("A", outcome="Y", reference=number)
     with pytest.raises(ArgumentError, match="the name of what is predicted"):
         Requirement("A")
+
+
+def test_numbers_of_numpy_are_numbers():
+    made = Requirement("A", outcome="Y", tolerance=np.float32(0.5), reference=np.int64(1))
+    assert repr(made) == "Requirement('A', outcome='Y', admissible='none', reference=1, tolerance=0.5)"
 
 
 @pytest.mark.parametrize(
@@ -100,8 +109,11 @@ def test_bad_requirements_are_refused_by_name():
         (Requirement("A", outcome="Y", admissible="A -> * -> * -> * -> Y"), GraphError, "Nearest"),
         (Requirement("A", outcome="Y", admissible=("A", "E")), GraphError, "A → E is not in the graph"),
         (Requirement("A", outcome="Y", admissible=("E", "X")), GraphError, "E → X lies on no path"),
+        (Requirement("A", outcome="Y", admissible=("A", "X")), GraphError, "no path from A to Y is made of"),
+        (Requirement("A", outcome="Y", admissible=[("A", "Y"), ("X", "Y")]), GraphError, "X → Y admit nothing"),
+        (Requirement("A", outcome="Y", admissible=["A -> X -> Y", ("Z", "Y")]), GraphError, "Z → Y"),
     ],
-    ids=range(8),
+    ids=range(11),
 )
 def test_what_is_not_in_the_graph_is_refused(requirement, error, words):
     with pytest.raises(error, match=words):

@@ -52,8 +52,8 @@ def released_rows(model: Model, data: Any) -> pd.DataFrame:
         return data
     if not isinstance(data, Mapping):
         raise DataError(
-            "with a causal model X is a DataFrame, a column a variable (or a dict of columns, where some are releases); "
-            f"found {type(data).__name__}."
+            "with a causal model X is a DataFrame, a column a variable (or a dict of columns, where some are "
+            f"releases); found {type(data).__name__}."
         )
     extended, columns = admit(model, data)
     if extended is not model:

@@ -293,8 +293,8 @@ def _independent(value: Any) -> bool:
     number = isinstance(value, Real) and not isinstance(value, bool) and isfinite(value)
     if not (number or isinstance(value, str) or hasattr(value, "log_prob")):
         raise ArgumentError(
-            f"reference={value!r}: 'independent' (a draw from the source's marginal), a finite number, a category's label "
-            "or a distribution."
+            f"reference={value!r}: 'independent' (a draw from the source's marginal), a finite number, a category's "
+            "label or a distribution."
         )
     return False
 

@@ -122,7 +122,7 @@ class Replays:
         return mean.numpy(), variance.numpy()
 
     def features(self, inputs: Columns, samples: Columns) -> Columns:
-        """Parents that the outcome reads a copy of, or that are no input: means over references and draws, ``(unit,)``."""
+        """Parents that the outcome reads a copy of, or that are no input: means over references and draws."""
         return self._given(inputs, samples)[1]
 
     def posterior(self, inputs: Columns, samples: Columns) -> Posterior:

@@ -205,7 +205,9 @@ def test_released_inputs_are_integrated_over(family: str) -> None:
     # .36 · .63 / 64 by the 64 copies, and what 500 rows tell of a line
     assert np.mean((model.predict(test) - exact) ** 2) < (0.006 if family == "mechanism" else 0.03)
     assert model.gaps(units=100).loc["A", "effect"] == pytest.approx(0.8, abs=1e-6 if family == "mechanism" else 0.05)
-    risk = pcm.interventional_risk(model, noisy, [{"A": 2.0}], units=200)  # rows that the model draws are shown as noisy
+    risk = pcm.interventional_risk(
+        model, noisy, [{"A": 2.0}], units=200
+    )  # rows that the model draws are shown as noisy
     assert risk.observational == pytest.approx(2.69 + 0.36 * 0.63, rel=0.25)
 
 

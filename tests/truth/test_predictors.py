@@ -159,6 +159,29 @@ def test_intervals_cover_the_outcome_and_the_target(family: str) -> None:
     assert 0.85 < ((low <= target) & (target <= high)).mean() < 0.94
 
 
+@pytest.mark.slow
+def test_intervals_cover_where_inputs_are_nearly_collinear() -> None:
+    """X = 2A + u / 2: the rows hardly tell X's weight from A's, and the target follows X alone."""
+
+    def collinear() -> None:
+        a = pyro.sample("A", dist.Normal(0.0, 1.0))
+        x = pyro.sample("X", dist.Normal(2 * a, 0.5))
+        pyro.sample("Y", dist.Normal(x + 2.0 * a, 1.0))
+
+    from pcm.predict.families import Linear
+
+    scm, held = pcm.SCM(collinear), []
+    for seed in range(40):
+        data, there = scm.sample(200, seed=10 * seed), scm.sample(500, seed=10 * seed + 1)
+        settings: dict[str, Any] = {"family": Linear(degree=2), "states": 16, "copies": 4, "seed": seed}
+        model = pcm.CausalRegressor(scm, "Y", requirements=[FAIR], **settings).fit(data)
+        reference, noise = np.random.default_rng(seed).normal(size=(2, 500))
+        low, high = model.predict_distribution(there).interval(0.9, of="target").T
+        target = there["X"] + 2 * reference + noise
+        held.append(((low <= target) & (target <= high)).mean())
+    assert 0.86 < np.mean(held) < 0.94
+
+
 def test_no_change_travels_along_an_inadmissible_path() -> None:
     """Through the replay: units moved to another A answer with .8 a step (A -> X -> Y), and not at all when blocked."""
     people = rows(6)[:200]
@@ -224,7 +247,7 @@ def test_releases_that_the_model_does_not_know_are_refused() -> None:
         model.fit(noisy.sample(50, seed=0))
     with pytest.raises(PCMError, match="plain column"):
         pcm.augment(noisy, noisy.sample(50, seed=0), [FAIR])
-    with pytest.raises(PCMError, match="DataFrame.*or a dict of columns"):
+    with pytest.raises(PCMError, match=r"DataFrame.*or a dict of columns"):
         model.fit(few.to_numpy())
 
 

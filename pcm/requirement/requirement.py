@@ -265,7 +265,8 @@ class RequirementOnGraph:
 
 def check_tolerance(tolerance: Any) -> None:
     """Raise unless this is a finite number, not negative."""
-    if isinstance(tolerance, bool) or not isinstance(tolerance, Real) or not 0 <= tolerance < float("inf"):
+    number = isinstance(tolerance, int | float | np.integer | np.floating) and not isinstance(tolerance, bool)
+    if not number or not 0 <= tolerance < float("inf"):
         raise ArgumentError(f"tolerance={tolerance!r}: a number that is not negative is needed.")
 
 

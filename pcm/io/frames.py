@@ -54,6 +54,8 @@ class Evidence:
     bounds : dict of str to (Tensor, Tensor)
         Lowest and highest value of every unit ``[unit]``, infinite but for cells that are intervals; only for columns
         with intervals.
+    ignored : tuple of str
+        Columns of the data that were not looked for.
     """
 
     values: dict[str, Tensor]
@@ -62,6 +64,7 @@ class Evidence:
     holes: dict[str, Tensor] = field(default_factory=dict)
     bounds: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
     elements: dict[str, Tensor] = field(default_factory=dict)
+    ignored: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.index)
@@ -139,7 +142,11 @@ def read_evidence(
                 elements[column.name] = empty
     if missing:
         refuse_strangers(columns, missing, source, ignore_extra=ignore_extra)
-    return Evidence(values, source.index, tuple(missing), holes, bounds, elements)
+    ignored: tuple[str, ...] = ()
+    if len(source.names) > len(values):
+        known = {name for column in columns for name in (column.name, *element_names(column))}
+        ignored = tuple(str(name) for name in source.names if name not in known)
+    return Evidence(values, source.index, tuple(missing), holes, bounds, elements, ignored)
 
 
 def write_frame(

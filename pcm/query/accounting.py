@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from pcm.errors import listed
 from pcm.query.account import Account, SiteAccount
 from pcm.worlds import Stochastic
 
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["account_of", "account_of_fresh", "parameter_words"]
 
 
-def account_of(run: Evaluation) -> Account:
-    """The account of a counterfactual."""
+def account_of(run: Evaluation, ignored: tuple[str, ...] = ()) -> Account:
+    """The account of a counterfactual; ``ignored`` are the evidence's columns that the program has no variable for."""
     sites = _site_accounts(run.model, run.needed)
     for name in run.missing:
         sites[name] = replace(sites[name], abduction=f"{_missing_words(run, name)}; {sites[name].abduction}")
@@ -50,6 +51,8 @@ def account_of(run: Evaluation) -> Account:
         bad = int(run.latent.flagged.sum())
         if bad:
             notes.append(f"{bad} units could not be inferred reliably: see .diagnostics")
+    if ignored:
+        notes.append(f"the program has no variable for the columns {listed(ignored)} of the evidence: not read")
     if run.looped:
         notes.append("the program cannot be mapped over draws (Python control flow on a parameter): run one by one")
     return Account(

@@ -121,7 +121,7 @@ def _given(question: Question, arms: dict[str, Arm], columns: tuple[str, ...]) -
     )
     treated, control = run.mean("treated", question.outcome), run.mean("control", question.outcome)
     seen = {name: run.points.factual[name] for name in columns}
-    return Arms(treated, control, seen, account_of(run), units.index)
+    return Arms(treated, control, seen, account_of(run, units.ignored), units.index)
 
 
 # -- every joint value -----------------------------------------------------------------------------------------------

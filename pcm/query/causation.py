@@ -180,7 +180,7 @@ def _of_units(
             notes.append(f"units with {treatment} neither {asked.treated!r} nor {asked.control!r}: {words}")
     if not bool(member.any()):
         raise nobody()
-    account = account_of(run)
+    account = account_of(run, found.ignored)
     return (
         chance[:, member].numpy(),
         found.index[member.numpy()],

@@ -84,7 +84,7 @@ def counterfactual(
         holes=units.holes,
         method=method,
     )
-    return Counterfactual(run, units.seen - (model.structure.parametric - units.solved.keys()))
+    return Counterfactual(run, units.seen - (model.structure.parametric - units.solved.keys()), units.ignored)
 
 
 class Counterfactual:
@@ -107,8 +107,8 @@ class Counterfactual:
     ('factual', 'low', 'high')
     """
 
-    def __init__(self, evaluation: Evaluation, observed: frozenset[str]) -> None:
-        self._run, self._observed = evaluation, observed
+    def __init__(self, evaluation: Evaluation, observed: frozenset[str], ignored: tuple[str, ...] = ()) -> None:
+        self._run, self._observed, self._ignored = evaluation, observed, ignored
 
     # -- what is in it -----------------------------------------------------------------------------------------------
 
@@ -146,7 +146,7 @@ class Counterfactual:
     @cached_property
     def account(self) -> Account:
         """What the answers rest on."""
-        return account_of(self._run)
+        return account_of(self._run, self._ignored)
 
     @cached_property
     def diagnostics(self) -> pd.DataFrame:

@@ -73,7 +73,7 @@ class Units:
 
     ``holes`` are the empty cells, shaped like the values, of stochastic sites that some unit has in part.
     ``solved`` names the deterministic columns that have holes or stand below something missing, and the units that
-    have them; their values elsewhere are not to be read.
+    have them; their values elsewhere are not to be read. ``ignored`` are columns that the program has no variable for.
     """
 
     values: dict[str, Tensor]
@@ -82,6 +82,7 @@ class Units:
     bounds: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
     solved: dict[str, Tensor] = field(default_factory=dict)
     holes: dict[str, Tensor] = field(default_factory=dict)
+    ignored: tuple[str, ...] = ()
 
     @property
     def seen(self) -> frozenset[str]:
@@ -151,7 +152,7 @@ def read_units(model: Model, data: Any, *, what: str = "evidence", partial: bool
     for name in computed if missing else ():
         if nx.ancestors(model.structure.graph, name) & missing.keys():
             solved[name] = torch.ones(units, dtype=torch.bool)
-    return Units(values, found.index, missing, found.bounds, solved, holes)
+    return Units(values, found.index, missing, found.bounds, solved, holes, found.ignored)
 
 
 def _check_spelling(name: str, data: Any, sites: Mapping[str, Site], what: str) -> None:

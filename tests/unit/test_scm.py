@@ -186,6 +186,15 @@ def test_evidence_in_any_form_gives_one_answer(form):
     assert np.array_equal(known.probability("readmit", 1), found.probability("readmit", 1))
 
 
+def test_columns_that_are_not_read_are_said():
+    scm = pcm.SCM(clinic)
+    frame = scm.sample(8, seed=0)
+    said = scm.counterfactual(frame.assign(ward="A", remark=None), do={"labs": 0.0}, seed=0).account
+    words = "the program has no variable for the columns ward, remark of the evidence: not read"
+    assert words in said.notes and words in str(said)
+    assert words not in scm.counterfactual(frame, do={"labs": 0.0}, seed=0).account.notes
+
+
 def test_an_arrow_table_and_a_single_unit():
     import pyarrow
 

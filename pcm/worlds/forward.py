@@ -43,13 +43,17 @@ def forward(
     if plan.reference is not None:
         noise = plan.reference_noise(uniform)
         run.reference = forward(program, plan.reference, parameters, noise, units, covariates).values
-    run.covariates = {name: run.covariate(name) for name in program.structure.covariates}
-    program.execute(run.act, units, run.covariates)
+    run.execute()
     return run.out
 
 
 class Forward(Run):
     """A run in which every site's noise is new."""
+
+    def ahead(self) -> str | None:
+        """The first site that this run has not answered yet."""
+        answered = {*self.out.values, *self.program.structure.covariates}
+        return next((name for name in self.sites if name not in answered), None)
 
     def act(self, msg: Any) -> Tensor:
         name = msg["name"]

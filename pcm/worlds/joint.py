@@ -152,10 +152,6 @@ class _Enumerated(Forward):
         if there is not None:
             self.reference = there.out.values
 
-    def execute(self) -> None:
-        self.covariates = {name: self.covariate(name) for name in self.program.structure.covariates}
-        self.program.execute(self.act, self.past.units, self.covariates)
-
     def mechanism(self, name: str, site: Site, fn: Any) -> Tensor:
         coupling, bare = site.coupling, unwrap(fn)[0]
         assert coupling is not None

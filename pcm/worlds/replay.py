@@ -31,6 +31,7 @@ from torch import Tensor
 from pcm.couplings import resolve, unwrap
 from pcm.errors import InterventionError, PCMError, ProgramError
 from pcm.program import Program, Site
+from pcm.worlds.failure import outside_a_table
 from pcm.worlds.intervention import Baseline, Constant, Function, Intervention, PerUnit, Stochastic, check_support
 from pcm.worlds.plan import REFERENCE, WorldPlan
 
@@ -131,8 +132,7 @@ def replay(
         run.reference, run.borrowed, run.out.weight = borrowed.values, borrowed, borrowed.weight
         run.out.reference = borrowed
     run.spend = spend and plan.reference is None
-    run.covariates = {name: run.covariate(name) for name in program.structure.covariates}
-    program.execute(run.act, past.units, run.covariates)
+    run.execute()
     return run.out
 
 
@@ -155,6 +155,21 @@ class Run:
         self.spend = False
         self.sites, self.changed, self.sets, self.edges = program.structure.sites, plan.changed, plan.sets, plan.edges
         self.covariates: dict[str, Tensor] = {name: past.values[name] for name in program.structure.covariates}
+
+    def execute(self) -> None:
+        """Run the program in this world."""
+        self.covariates = {name: self.covariate(name) for name in self.program.structure.covariates}
+        try:
+            self.program.execute(self.act, self.past.units, self.covariates)
+        except (IndexError, RuntimeError) as error:
+            ours = outside_a_table(self.plan.interventions, self.ahead(), error)
+            if ours is None:
+                raise
+            raise ours from error
+
+    def ahead(self) -> str | None:
+        """The first site that this run has not answered yet."""
+        return next((name for name in self.sites if name in self.changed and name not in self.out.values), None)
 
     def value(self, name: str) -> Tensor:
         """The value of a site in this world so far."""
@@ -286,7 +301,13 @@ class Run:
             return self.parameters[name] if name in self.parameters else msg["value"]
 
         with self.program.sealed(grad=torch.is_grad_enabled()), suppress(_Found):
-            self.program.execute(act, self.past.units, {**self.covariates, **seen})
+            try:
+                self.program.execute(act, self.past.units, {**self.covariates, **seen})
+            except (IndexError, RuntimeError) as error:
+                ours = outside_a_table(self.plan.interventions, child, error)
+                if ours is None:
+                    raise
+                raise ours from error
         return found[0]
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import pcm
-from pcm.errors import InterventionError
+from pcm.errors import InterventionError, ProgramError
 
 Normal = dist.Normal
 
@@ -341,3 +341,64 @@ def test_vector_sites_and_inner_plates():
         scm.do(v=[1.0, 2.0, 3.0])
     with pytest.raises(InterventionError, match="v"):
         scm.counterfactual(frame, do={"v": np.zeros((5, 2))})
+
+
+def table():
+    """y reads a table of three entries at x, rounded."""
+    z = pyro.sample("z", Normal(0.0, 1.0))
+    x = pyro.sample("x", Normal(0.0, 0.1))
+    m = pyro.sample("m", dist.Bernoulli(logits=x))
+    pyro.sample("y", Normal(torch.tensor([0.0, 1.0, 3.0])[x.round().abs().long()] + m + z, 1.0))
+
+
+def gathered():
+    """The same by ``gather``, which raises another error."""
+    x = pyro.sample("x", Normal(0.0, 0.1))
+    entries = torch.tensor([0.0, 1.0, 3.0]).expand(*x.shape, 3)
+    pyro.sample("y", Normal(entries.gather(-1, x.round().abs().long()[..., None])[..., 0], 1.0))
+
+
+WHOLE = {"z": [0.0, 1.0], "x": [0.0, 1.0], "m": [0.0, 1.0], "y": [0.5, 1.0]}
+OUTSIDE_THE_TABLE = {
+    "sampled": (r"do\(x=5\)", lambda scm: scm.do(x=5).sample(3)),
+    "one unit of them": (r"do\(x=…\)", lambda scm: scm.do(x=torch.tensor([1.0, 5.0])).sample(2)),
+    "a shift": (r"do\(x=…, m=1\)", lambda scm: scm.do(x=lambda x: x + 4, m=1).sample(3)),
+    "an edge": (r"do\(x → y=5\)", lambda scm: scm.do({("x", "y"): 5.0}).sample(3)),
+    "counterfactual": (r"do\(x=5\)", lambda scm: scm.counterfactual(WHOLE, do={"x": 5}).mean("y")),
+    "its edge": (r"do\(x → y=5\)", lambda scm: scm.counterfactual(WHOLE, do={("x", "y"): 5.0}).mean("y")),
+    "enumerated": (r"do\(x=5\)", lambda scm: pcm.ate(scm, "x", "y", treated=5, control=0)),
+}
+
+
+@pytest.mark.parametrize("way", OUTSIDE_THE_TABLE)
+def test_a_value_beyond_a_table_that_the_program_reads_is_named(way):
+    said, ask = OUTSIDE_THE_TABLE[way]
+    with pytest.raises(InterventionError, match=f"{said}: the program fails on the way to 'y'") as caught:
+        ask(pcm.SCM(table))
+    assert isinstance(caught.value.__cause__, IndexError)
+    assert vars(caught.value)["site"] == "y"
+
+
+def test_other_errors_of_a_table_too():
+    with pytest.raises(InterventionError, match=r"do\(x=5\).*'y'") as caught:
+        pcm.SCM(gathered).do(x=5).sample(3)
+    assert type(caught.value.__cause__) is RuntimeError
+
+
+def test_a_program_that_fails_of_itself():
+    state = {"entries": 3, "broken": False}
+
+    def short():
+        x = pyro.sample("x", Normal(0.0, 0.1))
+        if state["broken"]:
+            raise RuntimeError("no memory")
+        pyro.sample("y", Normal(torch.zeros(state["entries"])[x.round().abs().long() + 1], 1.0))
+
+    scm = pcm.SCM(short)
+    scm.sample(3)
+    state["entries"] = 1
+    with pytest.raises(ProgramError, match="^The program fails on the way to 'y' .IndexError"):
+        scm.sample(3)
+    state["broken"] = True  # which is no table's fault
+    with pytest.raises(RuntimeError, match="^no memory$"):
+        scm.do(x=1).sample(3)

@@ -397,8 +397,8 @@ def test_a_program_that_fails_of_itself():
     scm = pcm.SCM(short)
     scm.sample(3)
     state["entries"] = 1
-    with pytest.raises(ProgramError, match="^The program fails on the way to 'y' .IndexError"):
+    with pytest.raises(ProgramError, match=r"^The program fails on the way to 'y' .IndexError"):
         scm.sample(3)
     state["broken"] = True  # which is no table's fault
-    with pytest.raises(RuntimeError, match="^no memory$"):
+    with pytest.raises(RuntimeError, match=r"^no memory$"):
         scm.do(x=1).sample(3)

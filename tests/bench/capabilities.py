@@ -38,15 +38,19 @@ from scipy.special import expit
 from tests.bench import (
     capability_by_hand,
     capability_effects,
+    capability_equations,
     capability_noise,
     capability_numpyro,
+    capability_populations,
     capability_private,
     capability_rivals,
     capability_worlds,
 )
 from tests.bench.capability_cells import CELLS, HOLES, THERE, TRIAL, Cell, Nothing
 from tests.bench.capability_effects import STUDY
+from tests.bench.capability_equations import KEPT, KEPT_AFRESH, OWN, THREE
 from tests.bench.capability_noise import ALIVE, COURSE, COURSE_AFRESH, FORGOTTEN, PRESSURE
+from tests.bench.capability_populations import ALONE, DROPPED, FILLED, SLOPE
 from tests.bench.capability_private import EFFECT, HAD, MASSES, NAIVE, TOLD
 from tests.bench.capability_worlds import FRESH, LIMIT, SCENARIOS
 
@@ -73,6 +77,8 @@ _RIVALS = (
     capability_effects,
     capability_noise,
     capability_worlds,
+    capability_equations,
+    capability_populations,
     capability_private,
 )
 
@@ -160,6 +166,14 @@ ROWS = {
         _skewed(0.5, -1.0, 1.3, 2.0),
         wrongs={"fresh noise": np.exp(-0.5)},
     ),
+    "coupling": Row(
+        "… by a coupling on request: independent, Gumbel-max, monotone",
+        THREE,
+        0.01,
+        {"fresh noise whatever is asked": np.stack([THREE[0]] * 3)},
+    ),
+    "mixed": Row("… a count with excess zeros, a mixture of normals", KEPT, 0.06, {"fresh noise": KEPT_AFRESH}),
+    "own": Row("… a law of one's own: its equation registered, and tested", OWN),
     "posterior": Row(
         "… 90 % interval over the parameters' posterior",
         1 + 1.5 * np.array(_slope().interval(0.9)),
@@ -196,11 +210,19 @@ ROWS = {
     "stochastic": Row("`do`: a distribution", 2.13, 0.1),
     "edge": Row("`do`: one arrow", 3.5, 0.05, {"ignored": 0.0}),
     "natural": Row("natural direct effect", 0.26, 0.015, {"the total effect": 0.56}),
+    "mediated": Row("natural indirect effect, and controlled direct effect", np.array([0.15, 0.5]), 0.015),
     "path": Row("path-specific effect through a variable on two paths", 0.08, 0.01, {"fresh noise": 0.0584}),
     "witness": Row("… says that no experiment identifies it, and why", {"W"}),
     "causation": Row("probability of necessity and sufficiency", 0.5, 0.015, {"fresh noise": 0.56}),
     "bounds": Row("bounds: effect in a trial with an instrument", np.array([0.392, 0.780]), 1e-3),
     "identified": Row("identification with a latent confounder", {"front door through M", "proof that the bow is not"}),
+    "overlap": Row("says which units have no counterpart (overlap)", ALONE),
+    "gaps": Row(
+        "fit to data with empty cells: the marginal likelihood's mean of a slope",
+        SLOPE,
+        0.02,
+        {"units dropped": DROPPED, "the mean filled in": FILLED},
+    ),
     "criticised": Row("a line fitted to a curve is called out", {"y"}),
     "sensitive": Row("how strong an unmeasured confounder must be", _robustness(), 0.01),
     "misspelt": Row("misspelt name: refused, named", culprit="J"),

@@ -324,7 +324,7 @@ def wrong_back(s: Any, value: Any) -> Any:
     return (value / s) ** (1 / 0.6)
 
 
-def tested_by_hand(wrong: bool) -> bool:
+def conforms_by_hand(wrong: bool) -> bool:
     pushed, pulled = (wrong_ramp, wrong_back) if wrong else (push_ramp, pull_ramp)
     return conforms(pushed, pulled, lambda s: Ramp(s).sample((4_000,)), [0.5, 4.0])
 
@@ -336,7 +336,7 @@ def _() -> Any:
         return dist.TransformedDistribution(dist.Uniform(0.0, 1.0), root)
 
     cf = split(ramps(pyro, ramp), {"s": torch.tensor(3.0)}, same({"s": 2.0, "x": 1.0}), "x", SAME)
-    return found(cf, tested_by_hand)
+    return found(cf, conforms_by_hand)
 
 
 class RampMechanism(InvertibleFunctionalCausalModel):
@@ -364,7 +364,7 @@ def _() -> Any:
     model.set_causal_mechanism("x", RampMechanism())
     unit = pd.DataFrame({"s": [2.0], "x": [1.0]})
     gcm.fit(model, unit)
-    return found(gcm.counterfactual_samples(model, {"s": lambda _: 3.0}, observed_data=unit)["x"], tested_by_hand)
+    return found(gcm.counterfactual_samples(model, {"s": lambda _: 3.0}, observed_data=unit)["x"], conforms_by_hand)
 
 
 @cell("own", "Pyro", replay, conforms)
@@ -377,7 +377,7 @@ def _() -> Any:
 
     seen = {"s": torch.tensor(2.0), "x": torch.tensor(1.0)}
     now = replay(ramps(pyro, Ramp), seen, {"s": torch.tensor(3.0)}, pull, push)[1]
-    return found(now["x"]["value"], tested_by_hand)
+    return found(now["x"]["value"], conforms_by_hand)
 
 
 class RampJax(law.Distribution):
@@ -402,4 +402,4 @@ def _() -> Any:
         return push_ramp(fn.s, noise) if isinstance(fn, RampJax) else noise
 
     now = replay_jax(ramps(numpyro, RampJax), arrays({"s": 2.0, "x": 1.0}), {"s": 3.0}, pull, push)[1]
-    return found(now["x"]["value"], tested_by_hand)
+    return found(now["x"]["value"], conforms_by_hand)

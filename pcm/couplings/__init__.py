@@ -34,6 +34,7 @@ from pcm.couplings.component import ComponentCoupling
 from pcm.couplings.coupling import Coupling as Coupling
 from pcm.couplings.deterministic import DeltaCoupling
 from pcm.couplings.dirichlet import DirichletCoupling
+from pcm.couplings.gumbel_counts import GumbelMaxCounts
 from pcm.couplings.gumbel_max import GumbelMax
 from pcm.couplings.noised import Noised as Noised
 from pcm.couplings.noised import Reported as Reported
@@ -116,6 +117,7 @@ for _coupling in (
 ):
     register(_coupling)
 register(ordered.OrderedCoupling(), default=(dist.OrderedLogistic, dist.BetaBinomial))
-register(ComponentCoupling(), default=False)
 register(GumbelMax(), default=(torch.distributions.Categorical, torch.distributions.OneHotCategorical))
+register(ComponentCoupling(), default=False)
+register(GumbelMaxCounts(), default=False)
 del _coupling

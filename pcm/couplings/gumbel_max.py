@@ -39,7 +39,7 @@ from pcm.couplings.parameters import plain
 from pcm.couplings.races import third_winner
 from pcm.errors import CouplingError
 
-__all__ = ["GumbelMax", "transition_table"]
+__all__ = ["GumbelMax", "gumbels", "transition_table"]
 
 _FEW = 8
 _BLOCK = 32_768
@@ -73,19 +73,7 @@ class GumbelMax(Coupling):
         """Gumbels given that ``value`` won, top-down; (batch, category)."""
         if uniform is None:
             raise TypeError("abducting a discrete value needs `uniform`: many noises give the same value")
-        table, chosen = log_table(fn), codes(fn, value).unsqueeze(-1)
-        exponential = -torch.log(uniform)
-        picked = torch.arange(table.shape[-1], device=table.device) == chosen
-        first = torch.where(picked, exponential, 0.0).sum(-1, keepdim=True)
-        log_chosen = torch.where(picked, table, 0.0).sum(-1, keepdim=True)
-        top = -torch.log(first) - log_chosen
-        others = -torch.log(torch.exp(table) * first + exponential)
-        # rounding must not lift another outcome over the chosen one: stay a few ulps below it
-        peak = log_chosen + top
-        ceiling = peak - table
-        ceiling = ceiling - 8.0 * torch.finfo(ceiling.dtype).eps * (peak.abs() + table.abs() + 1.0)
-        others = torch.where(torch.isneginf(table), others, torch.minimum(others, ceiling))
-        return torch.where(picked, top, others)
+        return gumbels(log_table(fn), codes(fn, value), uniform)
 
     def fresh(self, fn: Any, uniform: Tensor) -> Tensor:
         """Standard Gumbels."""
@@ -113,6 +101,38 @@ class GumbelMax(Coupling):
         return expected(self.transition(fn, value, other), other)
 
 
+def gumbels(table: Tensor, code: Tensor, uniform: Tensor) -> Tensor:
+    """Gumbels given that ``code`` won, top-down.
+
+    Parameters
+    ----------
+    table : Tensor
+        Normalised log-probabilities; (batch, category).
+    code : Tensor
+        The outcome, int64; (batch).
+    uniform : Tensor
+        In (0, 1); (batch, category).
+
+    Returns
+    -------
+    Tensor
+        (batch, category); ``table`` plus these has its maximum at ``code``.
+    """
+    chosen = code.unsqueeze(-1)
+    exponential = -torch.log(uniform)
+    picked = torch.arange(table.shape[-1], device=table.device) == chosen
+    first = torch.where(picked, exponential, 0.0).sum(-1, keepdim=True)
+    log_chosen = torch.where(picked, table, 0.0).sum(-1, keepdim=True)
+    top = -torch.log(first) - log_chosen
+    others = -torch.log(torch.exp(table) * first + exponential)
+    # rounding must not lift another outcome over the chosen one: stay a few ulps below it
+    peak = log_chosen + top
+    ceiling = peak - table
+    ceiling = ceiling - 8.0 * torch.finfo(ceiling.dtype).eps * (peak.abs() + table.abs() + 1.0)
+    others = torch.where(torch.isneginf(table), others, torch.minimum(others, ceiling))
+    return torch.where(picked, top, others)
+
+
 def transition_table(log_p: Tensor, code: Tensor, log_q: Tensor) -> Tensor:
     """``P(x' = k | x = code)`` of the Gumbel-max coupling.
 
@@ -128,14 +148,13 @@ def transition_table(log_p: Tensor, code: Tensor, log_q: Tensor) -> Tensor:
     Tensor
         (batch, category); rows sum to one.
     """
-    if log_p.shape[-1] > _FEW:
-        return _by_sort(log_p, code, log_q)
-    units = code.shape[-1] if code.dim() == 1 else 0
-    if units <= 2 * _BLOCK or not (log_p.shape[:-1] == log_q.shape[:-1] == code.shape and plain()):
-        return _by_pairs(log_p, code, log_q)
+    kinds, units = log_p.shape[-1], code.shape[-1] if code.dim() == 1 else 0
+    one, block = (_by_pairs, _BLOCK) if kinds <= _FEW else (_by_sort, 1 + _FEW * _BLOCK // kinds)
+    if units <= 2 * block or not (log_p.shape[:-1] == log_q.shape[:-1] == code.shape and plain()):
+        return one(log_p, code, log_q)
     # what one block needs stays in the cache
-    parts = zip(log_p.split(_BLOCK), code.split(_BLOCK), log_q.split(_BLOCK), strict=True)
-    return torch.cat([_by_pairs(*part) for part in parts])
+    parts = zip(log_p.split(block), code.split(block), log_q.split(block), strict=True)
+    return torch.cat([one(*part) for part in parts])
 
 
 def _by_sort(log_p: Tensor, code: Tensor, log_q: Tensor) -> Tensor:

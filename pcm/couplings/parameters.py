@@ -17,7 +17,17 @@ import torch
 from torch import Tensor
 from torch._C import _functorch  # pyright: ignore[reportAttributeAccessIssue]
 
-__all__ = ["compact", "concrete", "given_logits", "identical", "log_probabilities", "logit", "plain", "quiet_log_prob"]
+__all__ = [
+    "all_lanes",
+    "compact",
+    "concrete",
+    "given_logits",
+    "identical",
+    "log_probabilities",
+    "logit",
+    "plain",
+    "quiet_log_prob",
+]
 
 
 def compact(tensor: Tensor) -> Tensor:
@@ -47,6 +57,14 @@ def concrete(tensor: Tensor) -> bool:
         and torch._C._len_torch_dispatch_stack() == 0
         and not torch.compiler.is_compiling()
     )
+
+
+def all_lanes(tensor: Tensor) -> Tensor | None:
+    """The numbers of a tensor, those of every lane where ``vmap`` batches it (its dims are then in any order), to be
+    looked at and not computed with; None where there are none to read (tracing, compilation)."""
+    while _functorch.is_functorch_wrapped_tensor(tensor):
+        tensor = _functorch.get_unwrapped(tensor)
+    return tensor.detach() if concrete(tensor) else None
 
 
 def identical(first: Tensor, second: Tensor) -> bool:

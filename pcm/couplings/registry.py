@@ -141,15 +141,9 @@ def resolve(fn: Any, override: str | None = None, site: str | None = None) -> tu
     if override is not None and override != coupling.name:
         known = couplings_of(family)
         if override not in known:
-            reason = ""
-            if override == "gumbel_max" and coupling.specialised(fn, site).discrete:
-                reason = (
-                    f" gumbel_max needs one table of outcomes, which {family.__name__} has not. Where it can take only "
-                    "0 … K, write the site as Categorical(logits=law.log_prob(codes)) with codes = 0 … K in a last dim."
-                )
             raise CouplingError(
                 f"{at_site(site)}the coupling '{override}' was asked of {family.__name__}, which has: {listed(known)}."
-                f"{reason}{suggestion(override, known)}",
+                f"{suggestion(override, known)}",
                 site=site,
                 family=family.__name__,
                 known=list(known),

@@ -33,7 +33,7 @@ from pcm.couplings.quantile import Quantile
 from pcm.couplings.solve import smallest
 from pcm.couplings.wrapped import check_base
 
-__all__ = ["ZeroInflatedCoupling", "ZeroInflatedReals"]
+__all__ = ["ZeroInflatedCoupling", "ZeroInflatedReals", "log_gate"]
 
 _ADVICE = " Write the gate as a Bernoulli site of its own, and the value as the count times the gate."
 _FAMILIES = (dist.ZeroInflatedDistribution, dist.ZeroInflatedPoisson, dist.ZeroInflatedNegativeBinomial)
@@ -68,7 +68,7 @@ class ZeroInflatedCoupling(Counts):
         """The base's quantile, checked against the tail that abduction uses."""
         coupling, base = registry.resolve(fn.base_dist)
         near = coupling.quantile(base, _deflated(fn, at))
-        shape = torch.broadcast_shapes(near.shape, compact(_log_gate(fn)[0]).shape)
+        shape = torch.broadcast_shapes(near.shape, compact(log_gate(fn)[0]).shape)
         near = near.to(torch.float64).expand(shape)
         return smallest(lambda count: self.tail(fn, count) - at, torch.clamp(near - 3.0, min=-1.0), near + 2.0)
 
@@ -76,7 +76,7 @@ class ZeroInflatedCoupling(Counts):
         """``1 - g`` times the base's."""
         coupling, base = registry.resolve(fn.base_dist)
         assert isinstance(coupling, Counts)
-        return torch.exp(_log_gate(fn)[1]) * coupling.partial_mean(base, low, high)
+        return torch.exp(log_gate(fn)[1]) * coupling.partial_mean(base, low, high)
 
 
 @final
@@ -129,7 +129,7 @@ class ZeroInflatedReals(Quantile):
 _REALS = ZeroInflatedReals()
 
 
-def _log_gate(fn: Any) -> tuple[Tensor, Tensor]:
+def log_gate(fn: Any) -> tuple[Tensor, Tensor]:
     """``log g`` and ``log(1 - g)``, as given; shape (batch), compact."""
     # the other is a cached conversion, made later
     if next(name for name in fn.__dict__ if name in ("gate", "gate_logits")) == "gate":
@@ -142,7 +142,7 @@ def _log_gate(fn: Any) -> tuple[Tensor, Tensor]:
 
 def _inflated(fn: Any, inner: Tensor, reached: Tensor) -> Tensor:
     """Tail of ``g [reached] + (1 - g) u`` from the base's tail."""
-    gate, rest = _log_gate(fn)
+    gate, rest = log_gate(fn)
     with_gate = tail.from_logs(torch.logaddexp(gate, rest + tail.log_cdf(inner)), rest + tail.log_sf(inner))
     below = tail.from_logs(rest + tail.log_cdf(inner), torch.logaddexp(gate, rest + tail.log_sf(inner)))
     return torch.where(reached, with_gate, below)
@@ -150,7 +150,7 @@ def _inflated(fn: Any, inner: Tensor, reached: Tensor) -> Tensor:
 
 def _deflated(fn: Any, at: Tensor) -> Tensor:
     """Base's tail where ``g + (1 - g) u`` has tail ``at``; ``-inf`` inside the gate."""
-    gate, rest = _log_gate(fn)
+    gate, rest = log_gate(fn)
     lower = tail.log_cdf(at)
     ratio = torch.clamp(gate - lower, max=0.0)
     return tail.from_logs(lower + torch.log(-torch.expm1(ratio)) - rest, tail.log_sf(at) - rest)
@@ -158,7 +158,7 @@ def _deflated(fn: Any, at: Tensor) -> Tensor:
 
 def _shrunk(fn: Any, at: Tensor) -> Tensor:
     """Base's tail where ``(1 - g) u`` has tail ``at``; ``inf`` beyond."""
-    gate, rest = _log_gate(fn)
+    gate, rest = log_gate(fn)
     upper = tail.log_sf(at)
     ratio = torch.clamp(gate - upper, max=0.0)
     return tail.from_logs(tail.log_cdf(at) - rest, upper + torch.log(-torch.expm1(ratio)) - rest)

@@ -30,6 +30,8 @@ from pcm.testing.report import Report, same_law
 __all__ = ["check_coupling"]
 
 _ALARM = 1e-6
+_COORDINATES = 16
+"""Of long noise the first coordinates are compared, and all of them together in the projection."""
 _EXTREMES = (1e-300, 2.0**-53, 0.5, 1.0 - 2.0**-53)
 
 
@@ -317,11 +319,11 @@ class _Laws:
         self.report.within(what, float("nan") if apart.isnan().any() else apart.max().item(), limit or self.tolerance)
 
     def alike(self, first: Tensor, second: Tensor, what: str) -> None:
-        """Two samples (draw, …) of one law, along every coordinate of the first units and one random projection."""
+        """Two samples (draw, …) of one law, along coordinates of the first units and one random projection."""
         first, second = (each.double().reshape(self.draws, self.fns[0].batch_shape[0], -1) for each in (first, second))
         for unit in range(min(first.shape[1], 3)):
             a, b = first[:, unit].numpy(), second[:, unit].numpy()
-            columns = [(a[:, k], b[:, k]) for k in range(a.shape[1])]
+            columns = [(a[:, k], b[:, k]) for k in range(min(a.shape[1], _COORDINATES))]
             if a.shape[1] > 1:
                 angles = np.random.default_rng(0).normal(size=a.shape[1])
                 columns.append((a @ angles, b @ angles))

@@ -40,9 +40,12 @@ def test_the_couplings_of_each_family() -> None:
     both = ["gumbel_max", "monotone", "independent"]
     assert known.pop("Categorical") == both
     assert known.pop("OneHotCategorical") == both
-    assert known.pop("MixtureSameFamily") == ["monotone", "component", "independent"]
+    assert known.pop("MixtureSameFamily") == ["monotone", "component", "gumbel_max", "independent"]
     assert known.pop("Dirichlet") == ["triangular", "independent"]
-    for name in ("Bernoulli", "Binomial", "OrderedLogistic", "BetaBinomial"):
+    counts = {"Poisson", "Geometric", "NegativeBinomial", "GammaPoisson", "DiscreteLaplace", "DiscreteGaussian"}
+    made = {"ZeroInflatedDistribution", "ZeroInflatedPoisson", "ZeroInflatedNegativeBinomial", "MaskedMixture"}
+    finite = {"Bernoulli", "Binomial", "OrderedLogistic", "BetaBinomial"}
+    for name in counts | made | finite | {"Truncated", "Censored"}:
         assert known.pop(name) == ["monotone", "gumbel_max", "independent"], name
     assert known.pop("Delta") == ["deterministic", "independent"]
     assert known.pop("MultivariateNormal") == ["triangular", "independent"]

@@ -56,6 +56,9 @@ Intervention = Any
 #: Bytes of intermediate results that are kept at least where many worlds are asked for one outcome.
 LEAST = 2**26
 
+#: Numbers of noise a unit that a chunk is laid out for; of longer noise it has fewer lanes.
+_SHORT = 16
+
 #: Worlds that share a factual run at most.
 TOGETHER = 16
 
@@ -304,12 +307,18 @@ class Runs:
                 one,
                 first.inputs,
                 first.lanes,
-                size=self.units * math.prod(first.within.values()),
+                size=self.units * self._width * math.prod(first.within.values()),
                 room=self._room,
                 reduce=None if first.fold is None else reduce,
             )
         self.looped |= looped
         return [_of(out, place) for place in range(len(asked))] if first.fold is None else folded
+
+    @cached_property
+    def _width(self) -> int:
+        """How many numbers stand for one unit's value while its noise is drawn, in units of a short noise."""
+        sites = self.program.structure.sites.values()
+        return max(1, *(math.prod(site.noise) // _SHORT for site in sites))
 
     @property
     def _room(self) -> int | None:

@@ -50,7 +50,7 @@ def by_hand(p: list[float], q: list[float], i: int, j: int) -> float:
 @pytest.mark.parametrize("value", [0, 3, 8])
 def test_two_poissons_against_the_sum_by_hand(rate, other, value) -> None:
     # what lies beyond 60 is less than 1e-30
-    p, q = (stats.poisson(each).pmf(range(60)).tolist() for each in (rate, other))
+    p, q = (stats.poisson.pmf(range(60), each).tolist() for each in (rate, other))
     coupling, bare = resolve(dist.Poisson(rate), "gumbel_max")
     outcomes = torch.arange(60.0)
     found = coupling.probability(bare, torch.tensor(float(value)), dist.Poisson(other), outcomes)
@@ -64,7 +64,7 @@ def test_two_poissons_against_the_sum_by_hand(rate, other, value) -> None:
 def test_against_races_that_were_run() -> None:
     """Races by exponential arrival times, those won by the factual value kept."""
     generator, draws, value = torch.Generator().manual_seed(0), 200_000, 2
-    p, q = (torch.tensor(stats.poisson(rate).pmf(range(40))) for rate in (2.0, 3.5))
+    p, q = (torch.tensor(stats.poisson.pmf(range(40), rate)) for rate in (2.0, 3.5))
     arrival = torch.empty(draws, 40).exponential_(generator=generator)
     kept = arrival[(arrival / p).argmin(-1) == value]
     seen = torch.bincount((kept / q).argmin(-1), minlength=40) / len(kept)

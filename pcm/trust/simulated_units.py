@@ -39,7 +39,7 @@ from pcm.trust.replays import Columns, Posterior, Replays
 __all__ = ["Predictor", "SimulatedUnits", "halves", "monomials"]
 
 #: Units over which effects are averaged, and rows (units × draws) where the inputs leave something open.
-_FEW, _ROWS = 2_000, 64_000
+_FEW, _ROWS = 2_000, 640_000
 _SOURCE_VALUES = 5
 
 Predictor = Callable[[Columns], np.ndarray]
@@ -110,7 +110,7 @@ class SimulatedUnits:
         self.sources = tuple(dict.fromkeys((*self.joint.plan.sources, *apart)))
         self.units = units if self.joint.draws == 1 else min(units, _ROWS // self.joint.draws)
         self.sampled = self.joint.sample(self.units)
-        self.few = min(self.units, _FEW if self.joint.draws == 1 else _ROWS // (4 * self.joint.draws))
+        self.few = min(self.units, _FEW if self.joint.draws == 1 else _ROWS // (40 * self.joint.draws))
         self.read = {name: self.sampled[name] for name in self.inputs}
 
     def _replays(self, pinning: Sequence[Requirement]) -> Replays:

@@ -14,7 +14,7 @@ import torch
 
 from pcm.errors import listed
 from pcm.query.account import Account, SiteAccount
-from pcm.worlds import Stochastic
+from pcm.worlds import Stochastic, lane_count
 
 if TYPE_CHECKING:
     from pcm.query.evaluate import Evaluation
@@ -30,7 +30,8 @@ def account_of(run: Evaluation, ignored: tuple[str, ...] = ()) -> Account:
         sites[name] = replace(sites[name], abduction=f"{_missing_words(run, name)}; {sites[name].abduction}")
     discrete = [name for name in run.needed if run.structure.sites[name].discrete]
     fresh = [name for name, site in sites.items() if site.abduction == "fresh"]
-    words, khat, ess = parameter_words(run.model, run.lanes)
+    lanes = run.lanes if run.latent is None else lane_count(run.parameters)
+    words, khat, ess = parameter_words(run.model, lanes)
     basis = "model-dependent: unit counterfactuals rest on the program's structural equations"
     if discrete:
         basis += f" (of discrete {', '.join(sorted(discrete))}: on the coupling, which data cannot test)"

@@ -20,6 +20,7 @@ from pcm.errors import ArgumentError, EvidenceError, FitWarning, QueryError, lis
 from pcm.infer.latent import METHODS, LatentPosterior, Space, infer_latent
 from pcm.infer.latent.enumeration import MAX_CONFIGURATIONS
 from pcm.infer.latent.links import Links
+from pcm.infer.latent.windows import Windows, covering, edge_share, endless, first_windows, grown
 from pcm.io import row_ids
 from pcm.query.evidence import check_cells
 from pcm.worlds import lane_count, noise_given
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["barren_noise", "check_method_name", "infer_missing", "named_rows"]
 
+#: Share of a unit's probability that the ends of a count's window may hold where no longer one can be enumerated.
+LEFT_OUT = 1e-9
 #: Coordinates up to which everything missing is first tried together.
 WIDTH = 200
 
@@ -42,8 +45,9 @@ def infer_missing(run: Runs, values: Mapping[str, Tensor], draws: int, method: s
     first = {name: value[0] for name, value in run.parameters.items()}
 
     links: Links | None = None
+    unbounded = _unbounded(run)
 
-    def space_of(split: Tensor, finite: bool = True) -> Space:
+    def space_of(split: Tensor, finite: bool = True, windows: Windows | None = None) -> Space:
         nonlocal links
         space = Space(
             run.program,
@@ -54,6 +58,7 @@ def infer_missing(run: Runs, values: Mapping[str, Tensor], draws: int, method: s
             bounds=run.bounds,
             split=split,
             finite=finite,
+            windows=windows,
             solved=run.solved,
             holes=run.holes,
             parameters=first,
@@ -62,8 +67,16 @@ def infer_missing(run: Runs, values: Mapping[str, Tensor], draws: int, method: s
         links = space.links
         return space
 
-    def infer(split: Tensor, method: str = method) -> LatentPosterior:
-        space = space_of(split)
+    def windows_of(split: Tensor) -> Windows:
+        if not unbounded:
+            return {}
+        lanes = {0, fitted // 2, fitted - 1}
+        some = [{name: value[lane] for name, value in run.parameters.items()} for lane in sorted(lanes)]
+        return covering(*(first_windows(lambda found: space_of(split, windows=found), unbounded, one) for one in some))
+
+    def infer(split: Tensor, method: str = method, windows: Windows | None = None) -> LatentPosterior:
+        windows = windows_of(split) if windows is None else windows
+        space = space_of(split, windows=windows)
         drawn = [name for name, mask in space.barren.items() if bool(mask.any())]
         if not space.width and drawn and all(map(space.enumerable, drawn)):
             sizes = [*space.counts.values(), *(sites[name].cardinality or 1 for name in drawn)]
@@ -71,7 +84,24 @@ def infer_missing(run: Runs, values: Mapping[str, Tensor], draws: int, method: s
                 space = space_of(split, finite=False)  # then nothing is drawn
         _check_method(space, method)
         _check_known(run, values, space)
-        return infer_latent(space, run.parameters, fitted, draws=draws, seed=run.seed, rows=rows, method=method)
+        found = infer_latent(space, run.parameters, fitted, draws=draws, seed=run.seed, rows=rows, method=method)
+        return found if not windows else widened(found, split, method)
+
+    def widened(found: LatentPosterior, split: Tensor, method: str) -> LatentPosterior:
+        shares = edge_share(found.space, found.chances.log())
+        more = grown(found.space, shares)
+        if more is not None:
+            return infer(split, method, more)
+        for name, ends in shares.items():
+            if max(ends) > LEFT_OUT:
+                size = found.space.windows[name][1]
+                raise QueryError(
+                    f"'{name}' is missing for some units that have values below it, and the {size:,} values it was "
+                    f"enumerated over leave out about {max(ends):.1g} of a unit's probability; with "
+                    f"{len(found.space.configurations):,} joint configurations no more can be. Give its column.",
+                    site=name,
+                )
+        return found
 
     try:
         apart = torch.zeros(run.units, dtype=torch.bool)  # units whose barren sites are set apart from the start
@@ -84,7 +114,7 @@ def infer_missing(run: Runs, values: Mapping[str, Tensor], draws: int, method: s
         counts = [sites[name].cardinality or 1 for name in run.missing if sites[name].discrete]
         found = None
         together = method in ("auto", "gaussian") and not bool(apart.all()) and math.prod(counts) <= MAX_CONFIGURATIONS
-        if together and space_of(apart).width <= WIDTH:
+        if together and space_of(apart, windows=windows_of(apart)).width <= WIDTH:
             found = infer(apart, "gaussian")
         if found is None:
             found = infer(torch.ones_like(apart))
@@ -113,6 +143,18 @@ def infer_missing(run: Runs, values: Mapping[str, Tensor], draws: int, method: s
             FitWarning,
             stacklevel=4,
         )
+    return found
+
+
+def _unbounded(run: Runs) -> list[str]:
+    """The missing counts that some unit's evidence leaves without an upper end."""
+    found = []
+    for name in endless(run.structure.sites, run.missing):
+        low, high = run.bounds.get(name, (torch.tensor(-math.inf), torch.tensor(math.inf)))
+        least = float(getattr(run.structure.sites[name].support, "lower_bound", -math.inf))
+        ended = torch.isfinite(high) & torch.isfinite(low.clamp(min=least))
+        if not bool((ended | ~run.missing[name]).all()):
+            found.append(name)
     return found
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pcm.infer.latent.newton import Peak, climb
+from pcm.infer.latent.newton import Peak, climb, still
 from pcm.infer.latent.space import Space
 from pcm.worlds import over_lanes, uniforms
 from pcm.worlds.lanes import CHUNK
@@ -58,6 +58,8 @@ def peaks(
             "codes": configurations[place % count],
         }
 
+    if not space.width:  # nothing to climb
+        start = torch.zeros(lanes * count, space.units, 0, dtype=space.program.dtype)
     if start is None:
         made, _ = over_lanes(
             lambda lane: {"vector": space.start(lane["parameters"], lane["codes"])},
@@ -75,22 +77,27 @@ def peaks(
             return terms.sum(), terms
 
         if not space.width:
-            return {"terms": total(lane["vector"])[1]}
+            return {"terms": space.log_joint(lane["parameters"], lane["vector"], lane["codes"])}
         slope = torch.func.grad(total, has_aux=True)
         gradient, back, terms = torch.func.vjp(slope, lane["vector"], has_aux=True)  # type: ignore[assignment]
         many = max(1, 2 * CHUNK // space.units)  # directions at a time
         hessian = torch.func.vmap(lambda way: back(way.expand_as(gradient))[0], chunk_size=many)(torch.eye(space.width))
         return {"terms": terms, "gradient": gradient, "hessian": hessian.movedim(0, -2)}
 
-    def evaluate(vector: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        out, _ = over_lanes(
+    def mapped(vector: Tensor) -> dict[str, Tensor]:
+        return over_lanes(
             one,
             lambda part: {**fixed(part), "vector": vector[part]},
             lanes * count,
             size=space.units * max(1, space.width) ** 2,
-        )
-        if not space.width:
-            return out["terms"], torch.zeros_like(vector), torch.zeros(*vector.shape, 0, dtype=vector.dtype)
+        )[0]
+
+    if not space.width:
+        terms = mapped(start)["terms"]
+        return still(terms), terms
+
+    def evaluate(vector: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        out = mapped(vector)
         return out["terms"], out["gradient"], out["hessian"]
 
     peak = climb(evaluate, start, space.active, iterations, tolerance)

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["Peak", "climb"]
+__all__ = ["Peak", "climb", "still"]
 
 #: Value, gradient and Hessian of every unit's log density at ``(lane, unit, coordinate)``.
 Evaluate = Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]
@@ -59,6 +59,12 @@ class Peak:
             self.log_determinant[:, place],
             self.converged[:, place],
         )
+
+
+def still(terms: Tensor) -> Peak:
+    """The peak of a vector without coordinates."""
+    empty = torch.zeros(*terms.shape, 0, dtype=terms.dtype)
+    return Peak(empty, terms, empty[..., None, :], torch.zeros_like(terms), torch.isfinite(terms))
 
 
 def climb(evaluate: Evaluate, start: Tensor, active: Tensor, iterations: int = 60, tolerance: float = 1e-13) -> Peak:

@@ -323,6 +323,8 @@ class Space:
         def place(name: str, site: Site, fn: Any) -> Tensor:
             inferred = value(name, site, fn) if name in self.inferred else self.known[name]
             rest = self.barren[name] | self.carried[name] if name in self.carried else self.barren[name]
+            if not bool(rest.any()):
+                return inferred
             return torch.where(self.cells.open(rest, name), self._median(name, site, fn), inferred)
 
         self._run(parameters, place, None)

@@ -19,7 +19,7 @@ from pcm.couplings import unwrap
 from pcm.infer.latent.enumeration import MAX_CONFIGURATIONS
 from pcm.infer.latent.space import Space
 
-__all__ = ["SLIVER", "edge_share", "endless", "first_windows", "grown"]
+__all__ = ["SLIVER", "Windows", "covering", "edge_share", "endless", "first_windows", "grown"]
 
 #: Share of a unit's probability that the outermost value of a window may hold.
 SLIVER = 1e-13
@@ -48,6 +48,9 @@ def first_windows(make: Callable[[Windows], Space], names: list[str], parameters
         with torch.no_grad():
             space.watch(parameters, space.start(parameters, codes), codes, seen)
         low, middle, high = seen.found
+        if name in space.bounds:
+            least, most = space.bounds[name]
+            low, middle, high = (torch.minimum(torch.maximum(end, least), most) for end in (low, middle, high))
         settled[name] = (low, int((high - low).max()) + 2)
         standing[name] = (middle, 1)  # while the windows of the counts that read this one are sought
     return settled
@@ -66,6 +69,17 @@ class _Ends:
             for level in (SLIVER, 0.5, 1.0 - SLIVER):
                 uniform = torch.full((units,), level, dtype=torch.float64)
                 self.found.append(coupling.push(bare, coupling.fresh(bare, uniform)).expand(units).detach())
+
+
+def covering(*found: Windows) -> Windows:
+    """The windows that cover all of these."""
+    joined: Windows = {}
+    for name in found[0]:
+        lows = torch.stack([windows[name][0] for windows in found])
+        ends = torch.stack([windows[name][0] + windows[name][1] for windows in found])
+        low = lows.amin(0)
+        joined[name] = (low, int((ends.amax(0) - low).max()))
+    return joined
 
 
 def edge_share(space: Space, terms: Tensor) -> dict[str, tuple[float, float]]:

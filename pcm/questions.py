@@ -336,7 +336,8 @@ def criticise(scm: SCM, data: Any, **options: Any) -> Criticism:
     scm : SCM
         Fitted, or without free parameters.
     data : DataFrame or dict
-        A column a variable.
+        A column a variable. Empty cells, intervals and variables that were never recorded are filled by one draw from
+        the model given the rest of the row (said in ``.notes``), which never speaks against it.
     draws : int
         Draws of the parameters and of replicated data.
     seed : int, optional

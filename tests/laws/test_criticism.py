@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pyro
 import pyro.distributions as dist
 import pytest
@@ -46,6 +47,38 @@ def test_a_right_model_passes(how):
         small += [check.p for check in found.checks]
     assert alarms <= 6  # of 40 at 0.05: more than 6 with chance 0.003 for any one seeding
     assert np.mean(np.array(small) < 0.05) < 0.06
+
+
+def with_holes(data, seed, share=0.3):
+    rng = np.random.default_rng(seed)
+    return data.mask(rng.random(data.shape) < share)
+
+
+def test_a_right_model_passes_with_cells_missing():
+    truth = pcm.SCM(gaussian).given(weight=torch.tensor([0.5, 1.0, -1.0, 0.8]), spread=torch.tensor([1.0, 0.7, 1.0]))
+    alarms, small = 0, []
+    for seed in range(16):
+        data = with_holes(truth.sample(300, seed=seed), seed)
+        found = ask(truth if seed % 4 else fitted(gaussian, data, seed), data, seed)
+        alarms += not found.passed
+        small += [check.p for check in found.checks]
+        assert "of 300 rows: x (" in found.notes[0] and "filled by one draw" in found.notes[0]
+    assert alarms <= 3  # of 16 at 0.05: more with chance 0.007 for any one seeding
+    assert np.mean(np.array(small) < 0.05) < 0.06
+
+
+def test_a_cause_that_was_never_recorded_is_filled_in():
+    def program(slope):
+        def made():
+            u = pyro.sample("u", dist.Normal(0.0, 1.0))
+            x = pyro.sample("x", dist.Normal(u, 0.5))
+            pyro.sample("y", dist.Normal(slope * u + torch.tanh(x), 0.5))
+
+        return pcm.SCM(made)
+
+    data = program(1.0).sample(1000, seed=0).drop(columns="u")
+    assert ask(program(1.0), data, 0).passed
+    assert not ask(program(-1.0), data, 0).passed
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -122,6 +155,19 @@ def test_a_wrong_mechanism_is_called_out(case):
         said += any(words in check.words for check in failed)
         assert found.verdict["x"] == "x: nothing found against its mechanism" or seed > 0
     assert called >= 19 and said >= 19
+
+
+@pytest.mark.parametrize("case", ["tanh", "fan", "gamma-Poisson"])
+def test_a_wrong_mechanism_is_called_out_with_cells_missing(case):
+    program, units, kind, words = WRONG[case]
+    for seed in range(2):
+        rng = np.random.default_rng(seed)
+        x = rng.normal(size=2 * units)
+        data = pd.DataFrame({"x": x, "y": TRUTHS[case](x, rng)})
+        data["x"] = data["x"].mask(rng.random(2 * units) < 0.1)
+        data["y"] = data["y"].mask(rng.random(2 * units) < 0.1)
+        found = ask(fitted(program, data, seed), data, seed)
+        assert any(words in check.words for check in found.checks if check.fails and check.kind == kind)
 
 
 def test_a_missed_interaction_is_called_out_as_one():

@@ -15,7 +15,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -23,7 +22,6 @@ import networkx as nx
 import numpy as np
 import pandas as pd
 import pyro.distributions as dist
-import torch
 from pyro.distributions.torch_distribution import MaskedDistribution
 from torch import Tensor
 
@@ -31,12 +29,13 @@ from pcm.couplings import unwrap
 from pcm.errors import ArgumentError, QueryError, listed
 from pcm.io import row_ids
 from pcm.program import Structure
+from pcm.query.criticism.completed import completed, narrowed
 from pcm.query.criticism.independence import Pool, baseline, implied_by
 from pcm.query.criticism.mechanisms import Check, Inputs, adjusted, check_mechanism
 from pcm.query.criticism.predictive import compare, kind_of, replicates
 from pcm.query.criticism.residuals import as_columns, noises
 from pcm.query.criticism.result import Criticism
-from pcm.query.evidence import check_evidence, read_units
+from pcm.query.evidence import Units, check_evidence, read_units
 from pcm.query.model import Model
 from pcm.worlds import PerUnit, WorldPlan, align, choose_seed, lane_count
 
@@ -61,7 +60,8 @@ def criticise(
     ----------
     model : Model
     data : DataFrame or dict
-        Every variable and covariate of every unit: those that the model was fitted to, or others.
+        Units: those that the model was fitted to, or others. Empty cells, intervals and columns of variables that were
+        never recorded are filled by one draw from the model (said in ``notes``); covariates must be complete.
     draws : int
         Of the parameters, and data sets to compare with.
     seed : int, optional
@@ -77,7 +77,7 @@ def criticise(
     Raises
     ------
     EvidenceError
-        A missing column or cell.
+        A missing covariate; contradictory evidence.
     QueryError
         Fewer than 30 units, parameters that are neither fitted nor given, nothing to check.
     ArgumentError
@@ -92,15 +92,16 @@ def criticise(
             raise ArgumentError(f"{name}={number!r}: a whole number of at least {least} is needed.")
     if isinstance(level, bool) or not isinstance(level, int | float) or not 0 < level < 1:
         raise ArgumentError(f"level={level!r}: the chance of any false alarm lies between 0 and 1, such as 0.05.")
-    found = read_units(model, data, what="data", partial=False)
-    values, index = found.values, found.index
-    model = replace(model, interventions=align(model.interventions, index))
-    if len(index) < FEWEST:
-        raise QueryError(f"criticise was given {len(index)} units; fewer than {FEWEST} can refute nothing: give more.")
+    found = read_units(model, data, what="data")
+    model = replace(model, interventions=align(model.interventions, found.index))
+    if len(found.index) < FEWEST:
+        count = len(found.index)
+        raise QueryError(f"criticise was given {count} units; fewer than {FEWEST} can refute nothing: give more.")
     seed = choose_seed(seed)
     rng = np.random.default_rng(seed % 2**63)
     notes: list[str] = []
-    values, index = _subsample(model, values, index, rows, rng, notes)
+    values, index, filled = completed(model, _subsample(model, found, rows, rng, notes), seed)
+    notes += filled
     parameters = model.parameters(draws, seed, prior=False)
     return _Run(model, values, index, parameters, seed, rng, notes).result(draws, level)
 
@@ -246,28 +247,15 @@ def collapsed(graph: nx.DiGraph, structure: Structure) -> nx.DiGraph:
     return made
 
 
-def _subsample(
-    model: Model,
-    values: Mapping[str, Tensor],
-    index: pd.Index,
-    rows: int,
-    rng: np.random.Generator,
-    notes: list[str],
-) -> tuple[dict[str, Tensor], pd.Index]:
-    units = len(index)
-    if units <= rows:
-        return dict(values), index
+def _subsample(model: Model, units: Units, rows: int, rng: np.random.Generator, notes: list[str]) -> Units:
+    count = len(units.index)
+    if count <= rows:
+        return units
     if any(isinstance(action, PerUnit) for action in model.interventions.values()):
-        notes.append(f"all {units:,} units were used: an intervention gives each a value of its own")
-        return dict(values), index
-    chosen = np.sort(rng.choice(units, rows, replace=False))
-    notes.append(f"a random sample of {rows:,} of the {units:,} units was used (rows={rows})")
-    places = torch.from_numpy(chosen)
-    sites = model.structure.sites
-    return (
-        {name: value.index_select(len(sites[name].inner), places) for name, value in values.items()},
-        index.take(chosen),
-    )
+        notes.append(f"all {count:,} units were used: an intervention gives each a value of its own")
+        return units
+    notes.append(f"a random sample of {rows:,} of the {count:,} units was used (rows={rows})")
+    return narrowed(model, units, np.sort(rng.choice(count, rows, replace=False)))
 
 
 def _own_mask(fn: Any) -> Any:

@@ -15,7 +15,7 @@ from scipy import special, stats
 
 import pcm
 from pcm.couplings import resolve
-from pcm.errors import ArgumentError, EvidenceError, QueryError, UnknownNameError
+from pcm.errors import ArgumentError, DataError, QueryError, UnknownNameError
 from pcm.query.criticism import Check, criticise
 from pcm.query.criticism.criticise import collapsed
 from pcm.query.criticism.features import interaction, legendre, orthonormal, smooth
@@ -422,7 +422,9 @@ def test_bad_arguments():
         ask(scm, data, rows=True)
     with pytest.raises(QueryError, match="given 10 units; fewer than 30"):
         ask(scm, {"x": np.tile([0.0, 1.0], 5)})
-    with pytest.raises(EvidenceError, match="x"):
-        ask(scm, {"x": np.tile([0.0, np.nan], 50)})
+    with pytest.raises(QueryError, match="no recorded cell of x"):
+        ask(scm, {"x": np.full(50, np.nan)})
+    with pytest.raises(DataError, match="none of the columns looked for: x"):
+        ask(scm, {"y": np.tile([0.0, 1.0], 50)})
     with pytest.raises(QueryError, match="neither fitted nor given"):
         ask(pcm.SCM(fair), data)

@@ -85,7 +85,8 @@ class Lanes:
             return lanes
         shape = [self.count] + [1] * (lanes.dim() - 1)
         shape[1 + axis] = self.weights.shape[-1]
-        weighted = torch.where(self.weights.reshape(shape) > 0, lanes, 0.0) * self.weights.reshape(shape)
+        weights = self.weights.reshape(shape)
+        weighted = torch.where(weights > 0, lanes, 0.0).mul_(weights)
         return weighted.reshape(self.groups, -1, *lanes.shape[1:]).sum(1)
 
 

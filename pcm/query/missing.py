@@ -88,7 +88,7 @@ def infer_missing(run: Runs, values: Mapping[str, Tensor], draws: int, method: s
         return found if not windows else widened(found, split, method)
 
     def widened(found: LatentPosterior, split: Tensor, method: str) -> LatentPosterior:
-        shares = edge_share(found.space, found.chances.log())
+        shares = edge_share(found.space, found.chances)
         more = grown(found.space, shares)
         if more is not None:
             return infer(split, method, more)

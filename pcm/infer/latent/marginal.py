@@ -348,10 +348,8 @@ class Marginal:
 
     def _doubts(self, part: Part, parameters: Mapping[str, Tensor], one: Mapping[str, Tensor]) -> list[str]:
         if part.space.windows:
-            worst = max(
-                (max(ends) for ends in edge_share(part.space, part.terms(one, part.placed(one, 1)).terms).values()),
-                default=0.0,
-            )
+            mass = part.terms(one, part.placed(one, 1)).terms.detach().softmax(-2)
+            worst = max((max(ends) for ends in edge_share(part.space, mass).values()), default=0.0)
             if worst > 1e-9:
                 return [f"the values enumerated leave out about {worst:.1g} of a unit's probability"]
         if part.kind in ("quadrature", "panels"):

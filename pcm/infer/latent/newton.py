@@ -64,7 +64,8 @@ class Peak:
 def still(terms: Tensor) -> Peak:
     """The peak of a vector without coordinates."""
     empty = torch.zeros(*terms.shape, 0, dtype=terms.dtype)
-    return Peak(empty, terms, empty[..., None, :], torch.zeros_like(terms), torch.isfinite(terms))
+    nothing = torch.zeros((), dtype=terms.dtype).expand_as(terms)
+    return Peak(empty, terms, empty[..., None, :], nothing, torch.isfinite(terms))
 
 
 def climb(evaluate: Evaluate, start: Tensor, active: Tensor, iterations: int = 60, tolerance: float = 1e-13) -> Peak:

@@ -154,7 +154,7 @@ class Part:
         place = self.placed(parameters, lanes)
         found = self.terms(parameters, place, self.level if single else self.rough)
         while self.space.windows and single:
-            more = counts.grown(self.space, counts.edge_share(self.space, found.terms))
+            more = counts.grown(self.space, counts.edge_share(self.space, found.terms.detach().softmax(-2)))
             if more is None:
                 break
             self.space, self.at, self.mode = self.make(more), None, None

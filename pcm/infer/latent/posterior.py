@@ -144,8 +144,9 @@ def infer_latent(
     """
     configurations = space.configurations
     peak, log_evidence = peaks(space, parameters, lanes, configurations, seed=seed, rows=rows)
-    counted = torch.where(space.counted, 0.0, -torch.inf)
-    log_weights = log_evidence.reshape(lanes, len(configurations), space.units) + counted
+    log_weights = log_evidence.reshape(lanes, len(configurations), space.units)
+    if not bool(space.counted.all()):
+        log_weights = log_weights + torch.where(space.counted, 0.0, -torch.inf)
     _check_possible(space, parameters, peak, log_weights)
     chances = log_weights.softmax(1)
     ess, khat = np.full(space.units, math.inf), np.zeros(space.units)

@@ -82,12 +82,11 @@ def covering(*found: Windows) -> Windows:
     return joined
 
 
-def edge_share(space: Space, terms: Tensor) -> dict[str, tuple[float, float]]:
-    """The largest share of any unit's sum that stands at the low and at the high end of each window.
+def edge_share(space: Space, mass: Tensor) -> dict[str, tuple[float, float]]:
+    """The largest share of any unit's probability that stands at the low and at the high end of each window.
 
-    ``terms`` ``(…, configuration, unit)`` are log probabilities.
+    ``mass`` ``(…, configuration, unit)`` are the configurations' probabilities.
     """
-    share = terms.detach() - terms.detach().logsumexp(-2, keepdim=True)
     found = {}
     for name, (low, size) in space.windows.items():
         if name not in space.discrete:
@@ -96,9 +95,9 @@ def edge_share(space: Space, terms: Tensor) -> dict[str, tuple[float, float]]:
         inferred = space.inferred[name]
         ends = []
         for end, counts in ((0, inferred & (low > 0)), (size - 1, inferred)):
-            part = share[..., code == end, :].logsumexp(-2)
-            part = torch.where(counts, part, -torch.inf)
-            ends.append(float(torch.nan_to_num(part, nan=-math.inf).exp().max()) if part.numel() else 0.0)
+            part = mass[..., code == end, :].sum(-2)
+            part = torch.where(counts, torch.nan_to_num(part), 0.0)
+            ends.append(float(part.max()) if part.numel() else 0.0)
         found[name] = (ends[0], ends[1])
     return found
 

@@ -75,9 +75,17 @@ class Coupling(ABC):
         """Trailing dims the noise has beyond the value's *batch* dims (none for scalars).
 
         The noise of a bare ``fn`` has the shape ``fn.batch_shape + noise_event(fn)``, the batch broadcast to the
-        value's.
+        value's. One that is kept in another form (:meth:`spread`) may be longer once it was pulled back.
         """
         return torch.Size()
+
+    def breadth(self, fn: Any) -> int:
+        """How many numbers stand for one value while it is drawn."""
+        return max(1, math.prod(self.noise_event(fn)))
+
+    def spread(self, fn: Any, noise: Tensor) -> Tensor:
+        """The noise as numbers of a fixed law, where it is kept in another form; a row a value."""
+        return noise
 
     def validate(self, fn: Any, site: str | None = None) -> None:
         """Refuse (:class:`~pcm.errors.CouplingError`) an ``fn`` of the family that the equation cannot serve."""

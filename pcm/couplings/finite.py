@@ -11,6 +11,7 @@ on codes and the table alone; here is how each family gives them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pyro.distributions as dist
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from pcm.couplings.parameters import compact, concrete, given_logits, log_probabilities, logit
+from pcm.couplings.parameters import all_lanes, compact, concrete, given_logits, log_probabilities, logit
 from pcm.errors import CouplingError
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "codes",
     "compact_batch",
     "constant_count",
+    "count_masses",
     "expected",
     "log_table",
     "outcomes",
@@ -67,10 +69,13 @@ def size(fn: Any) -> int | None:
 def log_table(fn: Any) -> Tensor:
     """Log-probability of each outcome; shape (batch, category), the batch compact.
 
+    Of a Binomial or BetaBinomial whose ``total_count`` differs between units it is as wide as the largest needs, and
+    ``-inf`` beyond each unit's own.
+
     Raises
     ------
     CouplingError
-        Of a Binomial or BetaBinomial whose ``total_count`` differs between units: the table would not be one shape.
+        Of a Binomial or BetaBinomial whose ``total_count`` cannot be read (tracing).
     """
     if isinstance(fn, torch.distributions.Bernoulli):
         if given_logits(fn):
@@ -78,13 +83,17 @@ def log_table(fn: Any) -> Tensor:
             return torch.stack([logsigmoid(-odds), logsigmoid(odds)], -1)
         probs = compact(fn.probs)
         return torch.stack([torch.log1p(-probs), torch.log(probs)], -1)
-    if isinstance(fn, torch.distributions.Binomial):
-        return _binomial_table(fn)
-    if isinstance(fn, dist.BetaBinomial):
-        return _beta_binomial_table(fn)
+    if isinstance(fn, torch.distributions.Binomial | dist.BetaBinomial):
+        return _count_table(fn)
     if isinstance(fn, dist.OrderedLogistic):
         return _ordered_table(fn)
     return compact_batch(log_probabilities(fn))
+
+
+def count_masses(fn: Any, count: Tensor) -> Tensor:
+    """Log-probability of counts that broadcast against the batch, of a Binomial or BetaBinomial; ``-inf`` where there
+    are none; the broadcast shape."""
+    return _count_masses(fn, count, compact)
 
 
 def codes(fn: Any, value: Tensor) -> Tensor:
@@ -132,39 +141,43 @@ def _one_hot(fn: Any) -> bool:
     return isinstance(fn, torch.distributions.OneHotCategorical)
 
 
-def _known_count(fn: Any) -> int:
-    count = constant_count(fn)
-    if count is None:
+def _largest_count(fn: Any) -> int:
+    """``total_count``, the largest of any unit."""
+    found = all_lanes(compact(fn.total_count))
+    if found is None:
         family = type(fn).__name__
         instead = "use the 'monotone' coupling, or" if family == "Binomial" else "use"
         raise CouplingError(
-            f"a {family} was asked for a table of its outcomes, and its total_count differs between units or cannot "
-            f"be read here; {instead} one total_count for all units.",
+            f"a {family} was asked for a table of its outcomes, and its total_count cannot be read here; {instead} one "
+            "total_count for all units.",
             family=family,
         )
-    return count
+    return int(found.max().item()) if found.numel() else 0
 
 
-def _beta_binomial_table(fn: Any) -> Tensor:
-    count = _known_count(fn)
-    a, b = compact(fn.concentration1).unsqueeze(-1), compact(fn.concentration0).unsqueeze(-1)
-    k = torch.arange(count + 1, dtype=a.dtype, device=a.device)
-    n = k[-1]
-    choose = torch.lgamma(n + 1) - torch.lgamma(k + 1) - torch.lgamma(n - k + 1)
-    rising = torch.lgamma(a + k) + torch.lgamma(b + n - k) - torch.lgamma(a + b + n)
-    return choose + rising + torch.lgamma(a + b) - torch.lgamma(a) - torch.lgamma(b)
+def _count_table(fn: Any) -> Tensor:
+    first = fn.concentration1 if isinstance(fn, dist.BetaBinomial) else logit(fn)
+    k = torch.arange(_largest_count(fn) + 1, dtype=first.dtype, device=first.device)
+    return _count_masses(fn, k, lambda parameter: compact(parameter).unsqueeze(-1))
 
 
-def _binomial_table(fn: Any) -> Tensor:
-    count = _known_count(fn)
-    odds = compact(logit(fn)).unsqueeze(-1)
-    k = torch.arange(count + 1, dtype=odds.dtype, device=odds.device)
-    n = k[-1]
-    choose = torch.lgamma(n + 1) - torch.lgamma(k + 1) - torch.lgamma(n - k + 1)
-    # 0 * inf where the probability is exactly 0 or 1
-    success = torch.where(k == 0, 0.0, k * logsigmoid(odds))
-    failure = torch.where(k == n, 0.0, (n - k) * logsigmoid(-odds))
-    return choose + success + failure
+def _count_masses(fn: Any, count: Tensor, lift: Callable[[Tensor], Tensor]) -> Tensor:
+    n = lift(fn.total_count)
+    possible = (count >= 0) & (count <= n)
+    # any possible count will do where none is asked for
+    k = torch.where(possible, count, 0.0)
+    found = torch.lgamma(n + 1) - torch.lgamma(k + 1) - torch.lgamma(n - k + 1)
+    if isinstance(fn, dist.BetaBinomial):
+        a, b = lift(fn.concentration1), lift(fn.concentration0)
+        rising = torch.lgamma(a + k) + torch.lgamma(b + n - k) - torch.lgamma(a + b + n)
+        found = found + rising + torch.lgamma(a + b) - torch.lgamma(a) - torch.lgamma(b)
+    else:
+        odds = lift(logit(fn))
+        # 0 * inf where the probability is exactly 0 or 1
+        success = torch.where(k == 0, 0.0, k * logsigmoid(odds))
+        failure = torch.where(k == n, 0.0, (n - k) * logsigmoid(-odds))
+        found = found + success + failure
+    return torch.where(possible, found, -torch.inf)
 
 
 def _ordered_table(fn: Any) -> Tensor:

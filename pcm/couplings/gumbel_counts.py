@@ -1,34 +1,49 @@
-"""Gumbel-max of integers without one finite table: Poisson and its kin, zero-inflated, truncated, censored, mixtures.
+"""Gumbel-max of integers without one finite table: Poisson and its kin, zero-inflated, truncated, censored, mixtures,
+and Binomials whose ``total_count`` differs between units.
 
-The race of :mod:`pcm.couplings.gumbel_max` over :data:`WINDOW` fixed outcomes: 0..255 of counts, -128..127 of laws on
-all integers. The window is the same in every world, so that each outcome keeps its Gumbel. Probabilities inside are the
-law's own, never scaled up; a law that has more than :data:`LOST` outside is refused, and so is a value that lies there,
-in whatever world and parameter draw it is met. (While tracing, when no number can be read, answers are NaN there.)
+The race of :mod:`pcm.couplings.gumbel_max`, run by every integer at once. Each outcome's arrival time is a function of
+the unit's key and the outcome alone (:mod:`pcm.couplings.arrivals`), so that worlds share it whatever their laws; a
+world looks at the outcomes that can win in it: all but at most :data:`LOST` of its own law's probability. Given that
+``i`` won under ``p``, with a unit exponential ``W`` of the key,
+
+    X_i = p_i W,   X_k = p_k W + fresh X_k,   and the other world's value is argmin_k X_k / q_k.
+
+A law that spreads over more than :data:`MOST` integers is refused, in whatever world and parameter draw it is met.
+(While tracing, when no number can be read, a law races over :data:`UNREAD` integers, and is NaN where it has more.)
+
+Noise is the key, a uniform number. That of an observed value follows it by the value, its Gumbel, and the first of the
+Gumbels of the outcomes around it: ``(batch, 1)`` fresh, ``(batch, 4 + outcome)`` pulled back.
 
 >>> import torch
 >>> from torch.distributions import Poisson
 >>> coupling, two, three = GumbelMaxCounts(), Poisson(torch.tensor(2.0)), Poisson(torch.tensor(3.0))
 >>> [round(coupling.probability(two, torch.tensor(3.0), three, torch.tensor(k)).item(), 4) for k in (2.0, 3.0, 4.0)]
 [0.0, 0.8762, 0.0378]
->>> coupling.expectation(two, torch.tensor(3.0), Poisson(torch.tensor(200.0)))
+>>> round(coupling.expectation(two, torch.tensor(3.0), Poisson(torch.tensor(20_000.0))).item(), 3)
+20000.0
+>>> coupling.expectation(two, torch.tensor(3.0), Poisson(torch.tensor(1e9)))
 Traceback (most recent call last):
     ...
-pcm.errors.CouplingError: the coupling 'gumbel_max' of a Poisson knows the outcomes 0..255, and ... Use 'monotone', ...
+pcm.errors.CouplingError: the coupling 'gumbel_max' of a Poisson: a law spreads over about 446,560 integers, and at most ...
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
 import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-from pcm.couplings import registry, tail
+from pcm.couplings import registry
+from pcm.couplings.arrivals import GROUP, arrivals, shared, winner
 from pcm.couplings.censored import Censored
-from pcm.couplings.counts import Counts
 from pcm.couplings.coupling import Coupling
-from pcm.couplings.gumbel_max import gumbels, transition_table
+from pcm.couplings.finite import size
+from pcm.couplings.gumbel_max import GumbelMax, transition_table
 from pcm.couplings.integers import Integers
 from pcm.couplings.masses import log_masses
 from pcm.couplings.parameters import all_lanes
@@ -36,18 +51,46 @@ from pcm.couplings.truncated import Truncated
 from pcm.couplings.two_sided import DiscreteGaussian, DiscreteLaplace
 from pcm.errors import CouplingError
 
-__all__ = ["LOST", "WINDOW", "GumbelMaxCounts"]
+__all__ = ["LOST", "MOST", "UNREAD", "GumbelMaxCounts"]
 
-WINDOW = 256
-"""Outcomes that race."""
+MOST = 65_536
+"""Integers that a law may spread over."""
 
 LOST = 1e-12
-"""Largest probability outside the window of a law that is served."""
+"""Probability of a law, both tails together, that does not race."""
+
+UNREAD = 256
+"""Integers that race where the parameters cannot be read."""
+
+_CELLS, _LEAST = 2**20, 8
+"""Cells of a table held at a time, and groups of outcomes looked at together at least."""
+
+_FAR = 2.0**53
+"""Counts from here on are no longer integers of float64."""
+
+_HEAD = 4
+"""Key, value, its Gumbel, and the first outcome of the Gumbels that follow."""
+
+_TABLE = GumbelMax()
+
+
+@dataclass(frozen=True)
+class _Window:
+    """Groups of outcomes that race: the first of each law (batch), how many, and where there is no law (batch)."""
+
+    start: Tensor
+    groups: int
+    unknown: Tensor
+
+    def outcomes(self, first: int = 0, last: int | None = None) -> Tensor:
+        """Of the groups from the first to before the last; (outcome, batch)."""
+        reach = torch.arange(first * GROUP, (self.groups if last is None else last) * GROUP, device=self.start.device)
+        return self.start * GROUP + reach.reshape(-1, *[1] * self.start.dim())
 
 
 @final
 class GumbelMaxCounts(Coupling):
-    """Gumbel-max over a fixed window of the integers; noise is (batch, outcome)."""
+    """Gumbel-max over the integers; noise is a key, (batch, 1)."""
 
     name: ClassVar[str] = "gumbel_max"
     families = (
@@ -55,6 +98,8 @@ class GumbelMaxCounts(Coupling):
         torch.distributions.Geometric,
         torch.distributions.NegativeBinomial,
         dist.GammaPoisson,
+        torch.distributions.Binomial,
+        dist.BetaBinomial,
         dist.ZeroInflatedDistribution,
         dist.ZeroInflatedPoisson,
         dist.ZeroInflatedNegativeBinomial,
@@ -71,13 +116,15 @@ class GumbelMaxCounts(Coupling):
         self._site = site
 
     def specialised(self, fn: Any, site: str | None = None) -> Coupling:
-        """For a site of a program: it is named where its law leaves the window."""
+        """One finite table, where one number of trials makes it; else for a site, to be named where it is refused."""
+        if isinstance(fn, torch.distributions.Binomial | dist.BetaBinomial) and size(fn) is not None:
+            return _TABLE
         return self if site is None else GumbelMaxCounts(site)
 
     def validate(self, fn: Any, site: str | None = None) -> None:
         """Refuse a law of reals, and what its quantile coupling refuses."""
         coupling = registry.resolve(fn, site=site)[0]
-        if not isinstance(coupling, Integers):
+        if not isinstance(coupling, Integers) and not isinstance(fn, dist.BetaBinomial):
             raise CouplingError(
                 f"{registry.at_site(site)}the coupling 'gumbel_max' was asked of a {type(fn).__name__} whose values "
                 f"are not discrete, and only outcomes that can be counted race. Use '{coupling.name}'.",
@@ -86,99 +133,196 @@ class GumbelMaxCounts(Coupling):
             )
 
     def noise_event(self, fn: Any) -> torch.Size:
-        """``(outcome,)``."""
-        return torch.Size([WINDOW])
+        """``(1,)``: the key."""
+        return torch.Size([1])
+
+    def breadth(self, fn: Any) -> int:
+        """The outcomes that race, under parameters that need not be those of any world."""
+        start, last, _ = _groups(fn)
+        most = all_lanes(last - start + 1.0)
+        return UNREAD if most is None else int(most.max().clamp(max=MOST // GROUP)) * GROUP
 
     def push(self, fn: Any, noise: Tensor) -> Tensor:
-        """``argmax_k (log p_k + g_k)``."""
-        table = self._table(fn)
-        value = ((table + noise).argmax(-1) + _ends(fn)[0]).to(_dtype(fn))
-        return torch.where((table + noise).isnan().any(-1), torch.nan, value)
+        """The first of all integers to arrive."""
+        if noise.shape[-1] > 1:
+            value = self._first_of_known(fn, noise)
+        else:
+            never = torch.full_like(noise[..., 0], torch.inf)
+            value = self._first(fn, noise[..., 0], never, never)
+        return torch.where(noise.isnan().any(-1), torch.nan, value).to(_dtype(fn))
 
     def abduct(self, fn: Any, value: Tensor, uniform: Tensor | None = None) -> Tensor:
-        """Gumbels given that ``value`` won, top-down; (batch, outcome)."""
-        if uniform is None:
-            raise TypeError("abducting a discrete value needs `uniform`: many noises give the same value")
-        code, beyond = self._code(fn, value)
-        return torch.where(beyond.unsqueeze(-1), torch.nan, gumbels(self._table(fn), code, uniform))
+        """The key, and the Gumbels of the law's outcomes given that ``value`` won; (batch, 4 + outcome)."""
+        key, value, window = _key(uniform), value.to(torch.float64), self._window(fn)
+        own = log_masses(fn, value)
+        peak = -torch.log(shared(key))
+        outcomes = window.outcomes()
+        table, others = self._masses(fn, outcomes), self._gumbels(key.unsqueeze(-1), outcomes)
+        # the others arrive when the chosen one has, and a fresh time after
+        others = torch.minimum(-torch.logaddexp(table - peak.unsqueeze(-1), -others), _below(peak, table))
+        head = torch.broadcast_tensors(key, value, peak - own, outcomes[0])
+        others = others.expand(*head[0].shape, others.shape[-1])
+        noise = torch.cat([torch.stack(head, -1), others], -1)
+        return torch.where((window.unknown | own.isnan()).unsqueeze(-1), torch.nan, noise)
 
     def fresh(self, fn: Any, uniform: Tensor) -> Tensor:
-        """Standard Gumbels."""
-        return -torch.log(-torch.log(uniform))
+        """The key itself."""
+        return uniform.to(torch.float64)
+
+    def transport(self, fn: Any, value: Tensor, other: Any, uniform: Tensor | None = None) -> Tensor:
+        """The first to arrive in the other world, of what may win there and the value."""
+        key = _key(uniform)
+        before, after = log_masses(fn, value), log_masses(other, value)
+        kept = shared(key) * _ratio(before, after)
+        moved = self._first(other, key, kept, value.to(torch.float64).expand(kept.shape), fn)
+        return torch.where(before.isnan(), torch.nan, moved).to(_dtype(other))
+
+    def spread(self, fn: Any, noise: Tensor) -> Tensor:
+        """Gumbels of the law's outcomes, fresh where the noise says nothing of them; (batch, outcome)."""
+        return self._gumbels(noise, self._window(fn).outcomes())
 
     def probability(self, fn: Any, value: Tensor, other: Any, outcome: Tensor) -> Tensor:
-        """Entry of the closed form; 0 outside the window, where the law is next to nothing."""
-        rows = self._rows(fn, value, other)
+        """Entry of the closed form; 0 of an outcome that does not race, and is next to impossible."""
+        rows, outcomes = self._rows(fn, value, other)
         # where a law is NaN so is its whole row
-        return torch.where((outcome.unsqueeze(-1) == _outcomes(other)) | rows.isnan(), rows, 0.0).sum(-1)
+        return torch.where((outcome.unsqueeze(-1) == outcomes) | rows.isnan(), rows, 0.0).sum(-1)
 
     def expectation(self, fn: Any, value: Tensor, other: Any) -> Tensor:
         """Mean outcome of the closed form; the broadcast shape."""
-        rows = self._rows(fn, value, other)
-        return rows @ _outcomes(other).to(rows.dtype)
+        rows, outcomes = self._rows(fn, value, other)
+        return (rows * outcomes).sum(-1)
 
-    def _rows(self, fn: Any, value: Tensor, other: Any) -> Tensor:
-        """``P(x' = k | x = value)`` over the window; (batch, outcome)."""
-        before, after, (code, beyond) = self._table(fn), self._table(other), self._code(fn, value)
-        lost = beyond | before.isnan().any(-1) | after.isnan().any(-1)
-        return torch.where(lost.unsqueeze(-1), torch.nan, transition_table(before, code, after))
+    # -- the race ------------------------------------------------------------------------------------------------------
 
-    def _table(self, fn: Any) -> Tensor:
-        """Log-probabilities of the window's outcomes, NaN where the law leaves it; (batch, outcome)."""
-        outside = _outside(fn)
-        lost = all_lanes(outside > LOST)
-        if lost is not None and bool(lost.any()):
-            most = all_lanes(outside.nan_to_num(0.0))
-            assert most is not None
-            raise self._refusal(fn, f"a law has probability {most.max().item():.3g} outside ({LOST:g} may be)")
-        outcomes = _outcomes(fn).to(_dtype(fn)).reshape(-1, *[1] * len(fn.batch_shape))
-        table = log_masses(fn, outcomes).movedim(0, -1).to(torch.float64)
-        # a parameter that is NaN leaves every window
-        return torch.where((outside <= LOST).unsqueeze(-1), table, torch.nan)
+    def _first(self, fn: Any, key: Tensor, best: Tensor, outcome: Tensor, before: Any = None) -> Tensor:
+        """Who arrives first under a law, later by what the law ``before`` says; (batch)."""
+        window = self._window(fn)
+        for first, last in _blocks(window):
+            outcomes = window.outcomes(first, last)
+            table = self._masses(fn, outcomes)
+            delay = torch.zeros_like(table) if before is None else _ratio(self._masses(before, outcomes), table)
+            slowness, delay = (each.unflatten(-1, (-1, GROUP)) for each in (torch.exp(-table), delay))
+            best, outcome = winner(key, window.start + first, slowness, delay, best, outcome)
+        return torch.where(window.unknown, torch.nan, outcome)
 
-    def _code(self, fn: Any, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Place of a value in the window, and whether it has none (its place is then any); (batch)."""
-        first, last = _ends(fn)
-        beyond = ~((value >= first) & (value <= last))
-        met = all_lanes(torch.where(beyond, value, 0.0).nan_to_num(0.0))
-        if met is not None and bool((met != 0).any()):
-            raise self._refusal(fn, f"a unit has {met[met != 0][0].item():g}")
-        return torch.where(beyond, 0, value - first).long(), beyond
+    def _first_of_known(self, fn: Any, noise: Tensor) -> Tensor:
+        """Who arrives first by noise that was pulled back; (batch)."""
+        window, value = self._window(fn), noise[..., 1]
+        best = noise[..., 2] + log_masses(fn, value)
+        for first, last in _blocks(window):
+            outcomes = window.outcomes(first, last)
+            highest, place = (self._masses(fn, outcomes) + self._gumbels(noise, outcomes)).max(-1)
+            value = torch.where(highest > best, outcomes[0] + place, value)
+            best = torch.maximum(best, highest)
+        return torch.where(window.unknown | best.isnan(), torch.nan, value)
 
-    def _refusal(self, fn: Any, found: str) -> CouplingError:
-        first, last = _ends(fn)
+    def _gumbels(self, noise: Tensor, outcomes: Tensor) -> Tensor:
+        """Gumbels of outcomes (outcome, batch): those the noise knows, those of its key; (batch, outcome)."""
+        outcomes = outcomes.movedim(0, -1)
+        fresh = -torch.log(arrivals(noise[..., :1], outcomes))
+        if noise.shape[-1] == 1:
+            return fresh
+        value, top, first, known = noise[..., 1:2], noise[..., 2:3], noise[..., 3:4], noise[..., _HEAD:]
+        place = (outcomes - first).expand(fresh.shape)
+        inside = (place >= 0) & (place < known.shape[-1])
+        found = torch.gather(known.expand(*fresh.shape[:-1], -1), -1, torch.where(inside, place, 0.0).to(torch.int64))
+        return torch.where(outcomes == value, top, torch.where(inside, found, fresh))
+
+    # -- the closed form -----------------------------------------------------------------------------------------------
+
+    def _rows(self, fn: Any, value: Tensor, other: Any) -> tuple[Tensor, Tensor]:
+        """``P(x' = k | x = value)``, and the ``k``: what may win in the other world, then the value where it is not
+        among them; (batch, outcome + 1)."""
+        window, value = self._window(other), value.to(torch.float64)
+        outcomes = window.outcomes()
+        own_before, own_after = log_masses(fn, value), log_masses(other, value)
+        before, after = self._masses(fn, outcomes), self._masses(other, outcomes)
+        place = value - outcomes[0]
+        inside = (place >= 0) & (place < len(outcomes))
+        shape = torch.broadcast_shapes(before.shape[:-1], after.shape[:-1], own_before.shape, place.shape)
+        before, after, outcomes = (
+            torch.cat([table.expand(*shape, -1), own.expand(shape).unsqueeze(-1)], -1)
+            for table, own in (
+                (before, torch.where(inside, -torch.inf, own_before)),
+                (after, torch.where(inside, -torch.inf, own_after)),
+                (outcomes.movedim(0, -1), value),
+            )
+        )
+        code = torch.where(inside, place, after.shape[-1] - 1.0).to(torch.int64).expand(shape)
+        lost = window.unknown | own_before.isnan() | before.isnan().any(-1)
+        return torch.where(lost.unsqueeze(-1), torch.nan, transition_table(before, code, after)), outcomes
+
+    # -- the law -------------------------------------------------------------------------------------------------------
+
+    def _masses(self, fn: Any, outcomes: Tensor) -> Tensor:
+        """Log-probabilities; (batch, outcome)."""
+        return log_masses(fn, outcomes).movedim(0, -1).to(torch.float64)
+
+    def _window(self, fn: Any) -> _Window:
+        """The outcomes that can win."""
+        start, last, unknown = _groups(fn)
+        reach = all_lanes(last - start + 1.0)
+        if reach is None:
+            groups = UNREAD // GROUP
+            return _Window(start, groups, unknown | (last >= start + groups))
+        most = float(reach.max()) if reach.numel() else 1.0
+        if most * GROUP > MOST:
+            raise self._refusal(fn, most * GROUP)
+        return _Window(start, int(most), unknown)
+
+    def _refusal(self, fn: Any, found: float) -> CouplingError:
         override = f"couplings={{'{self._site}': 'monotone'}}" if self._site else "'monotone'"
+        spread = f"about {found:,.0f}" if found < _FAR else "countless"
         return CouplingError(
-            f"{registry.at_site(self._site)}the coupling 'gumbel_max' of a {type(fn).__name__} knows the outcomes "
-            f"{first}..{last}, and {found}. Use {override}, which needs no table.",
+            f"{registry.at_site(self._site)}the coupling 'gumbel_max' of a {type(fn).__name__}: a law spreads over "
+            f"{spread} integers, and at most {MOST:,} race. Use {override}, which needs no table.",
             site=self._site,
             family=type(fn).__name__,
         )
 
 
-def _ends(fn: Any) -> tuple[int, int]:
-    """First and last outcome of the window."""
-    while isinstance(fn, Censored):
-        fn = registry.resolve(fn.base)[1]
-    first = 0 if isinstance(registry.resolve(fn)[0], Counts) else -WINDOW // 2
-    return first, first + WINDOW - 1
+def _groups(fn: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """First and last group of the outcomes but for ``LOST``, and where a parameter is NaN; (batch)."""
+    if isinstance(fn, dist.BetaBinomial):
+        low, high = torch.zeros_like(fn.total_count), fn.total_count
+    else:
+        coupling, like = registry.resolve(fn)[0], torch.zeros((), dtype=torch.float64)
+        level = -math.log(0.5 * LOST)
+        low, high = coupling.quantile(fn, like - level), coupling.quantile(fn, like + level)
+    unknown = (low.isnan() | high.isnan()).expand(fn.batch_shape)
+    # beyond what a double counts there is no end
+    ends = (torch.where(unknown, 0.0, each.to(torch.float64)).clamp(min=-_FAR, max=_FAR) for each in (low, high))
+    start, last = (torch.floor(each / GROUP) for each in ends)
+    return start, torch.where(last >= _FAR / GROUP, torch.inf, last), unknown
 
 
-def _outcomes(fn: Any) -> Tensor:
-    first, last = _ends(fn)
-    return torch.arange(first, last + 1, dtype=torch.float64)
+def _blocks(window: _Window) -> Iterator[tuple[int, int]]:
+    """First and last group of parts of a window that fit the memory."""
+    laws = all_lanes(window.start)
+    step = window.groups if laws is None else max(_LEAST, _CELLS // (GROUP * max(1, laws.numel())))
+    for first in range(0, window.groups, step):
+        yield first, min(first + step, window.groups)
 
 
-def _outside(fn: Any) -> Tensor:
-    """Probability outside the window, exact however small; (batch)."""
-    coupling, fn = registry.resolve(fn)
-    (first, last), like = _ends(fn), torch.zeros((), dtype=_dtype(fn))
-    above = tail.to_sf(coupling.tail(fn, like + last))
-    return above if first == 0 else above + tail.to_cdf(coupling.tail(fn, like + (first - 1)))
+def _ratio(before: Tensor, after: Tensor) -> Tensor:
+    """``p / q`` from logarithms; an outcome impossible after arrives never, and impossible before as well (0 / 0)."""
+    return torch.where(torch.isneginf(after), torch.inf, torch.exp(before - after))
+
+
+def _below(peak: Tensor, table: Tensor) -> Tensor:
+    """The highest that a Gumbel may be whose outcome did not win: rounding must not lift it, so a few ulps lower."""
+    ceiling = peak.unsqueeze(-1) - table
+    slack = 8.0 * torch.finfo(ceiling.dtype).eps * (peak.abs().unsqueeze(-1) + table.abs() + 1.0)
+    return torch.where(torch.isneginf(table), torch.inf, ceiling - slack)
+
+
+def _key(uniform: Tensor | None) -> Tensor:
+    if uniform is None:
+        raise TypeError("abducting a discrete value needs `uniform`: many noises give the same value")
+    return uniform[..., 0].to(torch.float64)
 
 
 def _dtype(fn: Any) -> torch.dtype:
     """Dtype of the values."""
     coupling = registry.resolve(fn)[0]
-    assert isinstance(coupling, Integers)
-    return coupling.parameter(fn).dtype
+    return coupling.parameter(fn).dtype if isinstance(coupling, Integers) else fn.concentration1.dtype

@@ -37,7 +37,6 @@ from pcm.couplings.coupling import Coupling
 from pcm.couplings.finite import FINITE, at_outcome, codes, expected, log_table, outcomes, size
 from pcm.couplings.parameters import plain
 from pcm.couplings.races import third_winner
-from pcm.errors import CouplingError
 
 __all__ = ["GumbelMax", "gumbels", "transition_table"]
 
@@ -56,14 +55,7 @@ class GumbelMax(Coupling):
 
     def noise_event(self, fn: Any) -> torch.Size:
         """``(category,)``."""
-        count = size(fn)
-        if count is None:
-            raise CouplingError(
-                f"the gumbel_max coupling was asked for a {type(fn).__name__} whose number of outcomes is not one "
-                "known number for all units; use the 'monotone' coupling.",
-                family=type(fn).__name__,
-            )
-        return torch.Size([count])
+        return torch.Size([log_table(fn).shape[-1]])
 
     def push(self, fn: Any, noise: Tensor) -> Tensor:
         """``argmax_k (log p_k + g_k)``, as a value of the family."""
@@ -161,8 +153,8 @@ def _by_sort(log_p: Tensor, code: Tensor, log_q: Tensor) -> Tensor:
     """By sorting the ``c_k``, whatever their number."""
     shape = torch.broadcast_shapes(log_p.shape, log_q.shape)
     p, q = torch.exp(log_p).expand(shape), torch.exp(log_q).expand(shape)
-    # an outcome impossible after arrives never; impossible in both worlds as well (0 / 0)
-    c = torch.where(q > 0, p / q, torch.inf)
+    # from logarithms, for both may be too small for a double; an outcome impossible after arrives never
+    c = torch.where(torch.isneginf(log_q), torch.inf, torch.exp(log_p - log_q)).expand(shape)
     c_sorted, order = torch.sort(c, dim=-1)
     rate = torch.cumsum(torch.gather(q, -1, order), -1)
     spent = torch.cumsum(torch.gather(p, -1, order), -1)

@@ -20,6 +20,7 @@ from torch.nn.functional import logsigmoid
 
 from pcm.couplings import registry, tail
 from pcm.couplings.censored import Censored
+from pcm.couplings.finite import count_masses
 from pcm.couplings.mixture import log_weights
 from pcm.couplings.parameters import compact, given_logits, quiet_log_prob
 from pcm.couplings.truncated import Truncated
@@ -65,6 +66,8 @@ def log_masses(fn: Any, count: Tensor) -> Tensor:
             high = torch.full_like(count, fn.high)
             found = torch.where(count == high, tail.log_sf(coupling.tail(fn, high - 1.0)), found)
         return found
+    if isinstance(fn, torch.distributions.Binomial | dist.BetaBinomial):
+        return count_masses(fn, count)
     if isinstance(fn, torch.distributions.Geometric):
         return _geometric(fn, count)
     support: Any = fn.support

@@ -45,6 +45,7 @@ __all__ = [
     "beta_quantile_log",
     "beta_tail",
     "binomial_quantile",
+    "elementwise",
     "gamma_quantile",
     "gamma_tail",
     "negative_binomial_quantile",
@@ -107,7 +108,7 @@ def negative_binomial_quantile(t: Tensor, r: Tensor, p: Tensor, q: Tensor) -> Te
 # -- operators ---------------------------------------------------------------------------------------------------------
 
 
-def _define(name: str, kernel: Callable[..., np.ndarray], arguments: str) -> CustomOpDef:
+def elementwise(name: str, kernel: Callable[..., np.ndarray], arguments: str) -> CustomOpDef:
     """An elementwise float64 operator ``pcm::name`` from a numpy kernel on arrays of one shape."""
     names = arguments.split()
 
@@ -250,19 +251,23 @@ def _student_quantile_partials(x: Tensor, needed: Any, t: Tensor, df: Tensor) ->
     return 1.0 / _student_slope(x, df, t), _partial(lambda df: student_quantile(t, df), df) if needed[1] else None
 
 
-_gamma_tail = _differentiable(_define("gamma_tail", incomplete.gamma_tail, "x a"), _gamma_tail_partials)
-_gamma_quantile = _differentiable(_define("gamma_quantile", incomplete.gamma_quantile, "t a"), _gamma_quantile_partials)
-_beta_tail = _differentiable(_define("beta_tail", incomplete.beta_tail, "p q a b"), _beta_tail_partials)
-_beta_quantile = _differentiable(_define("beta_quantile", incomplete.beta_quantile, "t a b"), _beta_quantile_partials)
+_gamma_tail = _differentiable(elementwise("gamma_tail", incomplete.gamma_tail, "x a"), _gamma_tail_partials)
+_gamma_quantile = _differentiable(
+    elementwise("gamma_quantile", incomplete.gamma_quantile, "t a"), _gamma_quantile_partials
+)
+_beta_tail = _differentiable(elementwise("beta_tail", incomplete.beta_tail, "p q a b"), _beta_tail_partials)
+_beta_quantile = _differentiable(
+    elementwise("beta_quantile", incomplete.beta_quantile, "t a b"), _beta_quantile_partials
+)
 _student_quantile = _differentiable(
-    _define("student_quantile", incomplete.student_quantile, "t df"), _student_quantile_partials
+    elementwise("student_quantile", incomplete.student_quantile, "t df"), _student_quantile_partials
 )
 _beta_quantile_log = _differentiable(
-    _define("beta_quantile_log", incomplete.beta_quantile_log, "t a b"), _beta_quantile_log_partials
+    elementwise("beta_quantile_log", incomplete.beta_quantile_log, "t a b"), _beta_quantile_log_partials
 )
 _normal_quantile = _differentiable(
-    _define("normal_quantile", incomplete.normal_quantile, "t"), _normal_quantile_partials
+    elementwise("normal_quantile", incomplete.normal_quantile, "t"), _normal_quantile_partials
 )
-_poisson_quantile = _define("poisson_quantile", search.poisson_quantile, "t rate")
-_binomial_quantile = _define("binomial_quantile", search.binomial_quantile, "t n p q")
-_negative_binomial_quantile = _define("negative_binomial_quantile", search.negative_binomial_quantile, "t r p q")
+_poisson_quantile = elementwise("poisson_quantile", search.poisson_quantile, "t rate")
+_binomial_quantile = elementwise("binomial_quantile", search.binomial_quantile, "t n p q")
+_negative_binomial_quantile = elementwise("negative_binomial_quantile", search.negative_binomial_quantile, "t r p q")

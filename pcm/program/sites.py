@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -92,6 +93,7 @@ def read_sites(
             dtype=value.dtype,
             joint=len(bare.event_shape),
             noise=(*event[: len(event) - len(bare.event_shape)], *coupling.noise_event(bare)),
+            breadth=coupling.breadth(bare) * math.prod(event[: len(event) - len(bare.event_shape)]),
             one_hot="OneHot" in type(bare).__name__,
             ordered="Categorical" not in type(bare).__name__,
             mechanism=mechanism_of(fn),

@@ -43,6 +43,8 @@ class Site:
         Of its values.
     noise : tuple of int
         Dims of its noise right of the unit dim.
+    breadth : int
+        Numbers that stand for one value while it is drawn.
     joint : int
         Trailing event dims that one distribution spans: their cells may depend on each other.
     mechanism : hashable or None
@@ -59,6 +61,7 @@ class Site:
     support: Any = None
     dtype: torch.dtype = torch.float64
     noise: tuple[int, ...] = ()
+    breadth: int = 1
     joint: int = 0
     one_hot: bool = False
     ordered: bool = True

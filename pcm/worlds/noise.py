@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pcm.arguments import check_seed
+from pcm.couplings.arrivals import mix
 
 __all__ = ["choose_seed", "uniforms"]
 
@@ -69,7 +70,7 @@ def uniforms(
         for start in range(0, len(values), step):  # in chunks that stay in the cache, on buffers of their own
             bits = lanes[None, :, None] + counter[start : start + step]
             part = values[start : start + step]
-            _mix_in_place(bits, part.view(np.uint64))
+            mix(bits, part.view(np.uint64))
             bits >>= np.uint64(11)
             part[...] = bits
             part += 0.5
@@ -78,15 +79,6 @@ def uniforms(
 
 
 def _mix(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """The finaliser of SplitMix64: a bijection of 64 bits."""
     bits = bits.copy()
-    _mix_in_place(bits, np.empty_like(bits))
+    mix(bits, np.empty_like(bits))
     return bits
-
-
-def _mix_in_place(bits: NDArray[np.uint64], spare: NDArray[np.uint64]) -> None:
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, None)):
-        np.right_shift(bits, np.uint64(shift), out=spare)
-        bits ^= spare
-        if factor is not None:
-            bits *= np.uint64(factor)

@@ -113,9 +113,16 @@ def _inflated_failures(r: Tensor, p: Tensor, g: Tensor) -> Any:
     return dist.ZeroInflatedNegativeBinomial(r, probs=p, gate_logits=g)
 
 
+def _binomial_by_unit(a: Tensor, p: Tensor) -> Any:
+    return dist.Binomial(torch.floor(6.0 * a), p)
+
+
+def _beta_binomial_by_unit(a: Tensor, b: Tensor, c: Tensor) -> Any:
+    return dist.BetaBinomial(b, c, torch.floor(6.0 * a))
+
+
 UNIT, SHAPE, REAL, PROB = (0.2, 1.5), (0.3, 5.0), (-2.0, 2.0), (0.05, 0.95)
-REALS, UNBOUNDED, WINDOW = ("monotone", "independent"), ("monotone", "independent"), ("gumbel_max",)
-"""Couplings of laws of reals, of counts that leave the window of Gumbel-max, and of those that stay in it."""
+REALS = ("monotone", "independent")
 
 CASES = [
     Case(dist.Normal, dist.Normal, (REAL, UNIT), location_scale=True),
@@ -147,19 +154,18 @@ CASES = [
     Case(dist.Poisson, dist.Poisson, ((0.2, 9.0),)),
     Case(dist.Binomial, lambda p: dist.Binomial(6, p), (PROB,), "probs"),
     Case(dist.Binomial, lambda a: dist.Binomial(6, logits=a), (REAL,), "logits"),
-    Case(dist.Geometric, dist.Geometric, (PROB,), "probs", couplings=UNBOUNDED),
-    Case(dist.Geometric, dist.Geometric, ((0.2, 0.95),), "probs", couplings=WINDOW),
+    Case(dist.Binomial, _binomial_by_unit, (UNIT, PROB), "totals by unit"),
+    Case(dist.Geometric, dist.Geometric, (PROB,), "probs"),
     Case(dist.Geometric, lambda a: dist.Geometric(logits=a), (REAL,), "logits"),
-    Case(dist.NegativeBinomial, dist.NegativeBinomial, (SHAPE, PROB), couplings=UNBOUNDED),
-    Case(dist.NegativeBinomial, dist.NegativeBinomial, (SHAPE, (0.05, 0.8)), couplings=WINDOW),
+    Case(dist.NegativeBinomial, dist.NegativeBinomial, (SHAPE, PROB)),
     Case(dist.Categorical, lambda a, b, c: dist.Categorical(_stack(a, b, c)), (PROB, PROB, PROB), "probs"),
     Case(dist.Categorical, lambda a, b: dist.Categorical(logits=_stack(a, b, a * b)), (REAL, REAL), "logits"),
     Case(dist.OneHotCategorical, _one_hot, (REAL, REAL)),
     Case(dist.OrderedLogistic, _ordered, (REAL,)),
     Case(dist.BetaBinomial, lambda a, b: dist.BetaBinomial(a, b, 5), (SHAPE, SHAPE)),
+    Case(dist.BetaBinomial, _beta_binomial_by_unit, (UNIT, SHAPE, SHAPE), "totals by unit"),
     Case(dist.GammaPoisson, dist.GammaPoisson, (SHAPE, UNIT)),
-    Case(DiscreteLaplace, lambda a, b: DiscreteLaplace(torch.round(5.0 * a), b), (REAL, SHAPE), couplings=UNBOUNDED),
-    Case(DiscreteLaplace, lambda a, b: DiscreteLaplace(torch.round(5.0 * a), b), (REAL, UNIT), couplings=WINDOW),
+    Case(DiscreteLaplace, lambda a, b: DiscreteLaplace(torch.round(5.0 * a), b), (REAL, SHAPE)),
     Case(DiscreteGaussian, lambda a: DiscreteGaussian(torch.round(5.0 * a), 1.3), (REAL,)),
     Case(dist.Dirichlet, lambda a, b, c: dist.Dirichlet(_stack(a, b, c)), (SHAPE, SHAPE, (0.02, 0.5))),
     Case(dist.MixtureSameFamily, _normals, (REAL, UNIT, UNIT), "normals", couplings=("component", *REALS)),
@@ -171,8 +177,7 @@ CASES = [
     Case(dist.MaskedMixture, _masked, (UNIT, UNIT), couplings=REALS),
     Case(dist.MaskedMixture, _masked_counts, (UNIT, UNIT), "counts"),
     Case(dist.ZeroInflatedPoisson, lambda a, g: dist.ZeroInflatedPoisson(a, gate=g), (SHAPE, PROB)),
-    Case(dist.ZeroInflatedNegativeBinomial, _inflated_failures, (SHAPE, PROB, REAL), couplings=UNBOUNDED),
-    Case(dist.ZeroInflatedNegativeBinomial, _inflated_failures, (SHAPE, (0.05, 0.8), REAL), couplings=WINDOW),
+    Case(dist.ZeroInflatedNegativeBinomial, _inflated_failures, (SHAPE, PROB, REAL)),
     Case(dist.ZeroInflatedDistribution, _inflated_gamma, (SHAPE, PROB), "gamma", couplings=REALS),
     Case(dist.ZeroInflatedDistribution, _inflated_normal, (REAL, REAL), "normal", couplings=REALS),
     Case(Truncated, lambda a, b: Truncated(dist.Normal(a, b), -0.5, 2.0), (REAL, UNIT), "normal", couplings=REALS),

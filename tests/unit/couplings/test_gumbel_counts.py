@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-import re
+from collections.abc import Sequence
 from itertools import pairwise
 
 import pandas as pd
@@ -33,17 +33,22 @@ def _double():
     torch.set_default_dtype(torch.float32)
 
 
-def by_hand(p: list[float], q: list[float], i: int, j: int) -> float:
-    """The module's integral, one piece after another over the breakpoints."""
-    c = [a / b for a, b in zip(p, q, strict=True)]
+def by_hand(p: Sequence[float], q: Sequence[float], i: int, j: int) -> float:
+    """The module's integral, one piece after another over the breakpoints; no outcome impossible after arrives."""
+    possible = [(a, b) for a, b in zip(p, q, strict=True) if b > 0]
+    own = p[i] / q[i] if q[i] > 0 else math.inf
 
     def area(at: float) -> float:
-        return 1 + sum(max(0.0, b * at - a) for a, b in zip(p, q, strict=True))
+        return 1 + sum(max(0.0, b * at - a) for a, b in possible)
 
     if i == j:
-        return 1 / area(c[i])
-    ends = sorted({each for each in c if c[j] <= each <= c[i]})
-    return q[j] * sum((b - a) / (area(a) * area(b)) for a, b in pairwise(ends))
+        return 1 / area(own)
+    if q[j] == 0 or p[j] / q[j] >= own:
+        return 0.0
+    ends = sorted({a / b for a, b in possible if p[j] / q[j] <= a / b <= own} | ({own} - {math.inf}))
+    found = sum((b - a) / (area(a) * area(b)) for a, b in pairwise(ends))
+    # behind the last of them the area grows at rate one
+    return q[j] * (found + (1 / area(ends[-1]) if own == math.inf else 0.0))
 
 
 @pytest.mark.parametrize(("rate", "other"), [(2.0, 3.0), (9.0, 4.0)])
@@ -82,30 +87,178 @@ def test_probabilities_are_the_distributions_own(case) -> None:
     torch.testing.assert_close(log_masses(fn, values), fn.log_prob(values), rtol=1e-11, atol=1e-11)
 
 
-def test_a_law_or_a_value_outside_the_window_is_refused() -> None:
+def test_a_law_of_too_many_integers_is_refused() -> None:
     coupling, bare = resolve(dist.Poisson(torch.tensor([2.0, 3.0])), "gumbel_max", "visits")
-    value, wide = torch.tensor([1.0, 2.0]), dist.Poisson(torch.tensor([2.0, 200.0]))
-    mass = stats.poisson(200.0).sf(255)
-    words = rf"site 'visits'.*0\.\.255.*{re.escape(f'{mass:.3g}')}.*couplings=\{{'visits': 'monotone'\}}"
+    value, wide = torch.tensor([1.0, 2.0]), dist.Poisson(torch.tensor([2.0, 1e9]))
+    words = r"site 'visits'.*446,\d\d\d integers.*at most 65,536.*couplings=\{'visits': 'monotone'\}"
     for ask in (
-        lambda: coupling.push(wide, torch.zeros(2, 256)),
-        lambda: coupling.abduct(wide, value, torch.full((2, 256), 0.5)),
+        lambda: coupling.push(wide, torch.full((2, 1), 0.5)),
+        lambda: coupling.transport(bare, value, wide, torch.full((2, 1), 0.5)),
+        lambda: coupling.abduct(wide, value, torch.full((2, 1), 0.5)),
         lambda: coupling.expectation(bare, value, wide),
-        lambda: coupling.probability(wide, value, bare, torch.tensor(1.0)),
+        lambda: coupling.probability(bare, value, wide, torch.tensor(1.0)),
         lambda: torch.func.vmap(lambda rate: coupling.expectation(bare, value, dist.Poisson(rate)))(
-            torch.tensor([[2.0], [200.0]])
+            torch.tensor([[2.0], [1e9]])
         ),
     ):
         with pytest.raises(CouplingError, match=words):
             ask()
-    with pytest.raises(CouplingError, match=r"'visits'.*a unit has 256"):
-        coupling.expectation(bare, torch.tensor([1.0, 256.0]), bare)
-    laplace = resolve(DiscreteLaplace(torch.tensor(0.0), 1.0), "gumbel_max", "noise")[0]
-    with pytest.raises(CouplingError, match=r"'noise'.*-128\.\.127"):
-        laplace.expectation(DiscreteLaplace(torch.tensor(0.0), 9.0), torch.tensor(1.0), DiscreteLaplace(0.0, 1.0))
-    # bounds within the window make any base one that is served
-    held = Truncated(dist.Poisson(torch.tensor(200.0)), 0, 255)
+    for probs in (1e-4, 0.0):
+        with pytest.raises(CouplingError, match=r"'visits'.*Geometric.*integers"):
+            coupling.expectation(bare, value, dist.Geometric(torch.tensor(probs), validate_args=False))
+    # bounds make any base one that is served
+    held = Truncated(dist.Poisson(torch.tensor(1e9)), 0, 255)
     assert resolve(held, "gumbel_max")[0].expectation(held, torch.tensor(190.0), held).item() == 190.0
+
+
+WIDE = {
+    "Poisson": (dist.Poisson(2e4), dist.Poisson(2.03e4), stats.poisson(2e4), stats.poisson(2.03e4)),
+    "Geometric": (dist.Geometric(0.01), dist.Geometric(0.02), stats.geom(0.01, loc=-1), stats.geom(0.02, loc=-1)),
+    "DiscreteLaplace": (
+        DiscreteLaplace(torch.tensor(-3e5), 20.0),
+        DiscreteLaplace(torch.tensor(-3e5 + 7), 30.0),
+        stats.dlaplace(1 / 20, loc=-3e5),
+        stats.dlaplace(1 / 30, loc=-3e5 + 7),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WIDE)
+def test_wide_and_far_laws_against_the_sum_by_hand(name) -> None:
+    """Further out than any fixed window: Poisson at 20,000, Geometric to 2,700, integers around -300,000."""
+    fn, other, p, q = WIDE[name]
+    coupling, bare = resolve(fn, "gumbel_max")
+    outcomes = range(int(p.ppf(1e-15)), int(max(p.ppf(1 - 1e-15), q.ppf(1 - 1e-15))) + 1)
+    for value in (int(p.ppf(0.2)), int(p.ppf(0.999))):
+        place = value - outcomes[0]
+        rows = [p.pmf(outcomes), q.pmf(outcomes)]
+        near = torch.arange(value - 3.0, value + 4.0)
+        found = coupling.probability(bare, torch.tensor(float(value)), other, near)
+        expected = [by_hand(*(row.tolist() for row in rows), place, int(k) - outcomes[0]) for k in near]
+        torch.testing.assert_close(found, torch.tensor(expected), rtol=1e-7, atol=1e-12)
+
+
+def raced(p, q, value: int, outcomes: range, runs: int, seed: int) -> torch.Tensor:
+    """Winners under ``q`` of races that ``value`` won under ``p``: arrivals given that, top-down."""
+    generator = torch.Generator().manual_seed(seed)
+    before, after = (torch.tensor(each.pmf(outcomes)) for each in (p, q))
+    found = []
+    for _ in range(0, runs, 1_000):
+        wait = torch.empty(1_000, 1).exponential_(generator=generator)
+        times = before * wait + torch.empty(1_000, len(outcomes)).exponential_(generator=generator)
+        times[:, value - outcomes[0]] = before[value - outcomes[0]] * wait[:, 0]
+        found.append((times / after).argmin(-1) + outcomes[0])
+    return torch.cat(found).double()
+
+
+@pytest.mark.parametrize("name", WIDE)
+def test_draws_of_wide_laws_against_races_of_every_outcome(name) -> None:
+    fn, other, p, q = WIDE[name]
+    coupling, bare = resolve(fn, "gumbel_max")
+    outcomes = range(int(p.ppf(1e-13)), int(max(p.ppf(1 - 1e-13), q.ppf(1 - 1e-13))) + 1)
+    value, runs = int(p.ppf(0.7)), 6_000
+    uniform = torch.rand(runs, 1, generator=torch.Generator().manual_seed(1))
+    drawn = coupling.transport(bare, torch.full((runs,), float(value)), other, uniform)
+    assert stats.ks_2samp(drawn.numpy(), raced(p, q, value, outcomes, runs, 0).numpy()).pvalue > 1e-6
+    stay = coupling.probability(bare, torch.tensor(float(value)), other, torch.tensor(float(value))).item()
+    assert abs((drawn == value).double().mean() - stay) < 5 * 0.5 / math.sqrt(runs)
+    mean = coupling.expectation(bare, torch.tensor(float(value)), other).item()
+    assert abs(drawn.mean() - mean) < 5 * drawn.std() / math.sqrt(runs)
+    fresh = coupling.push(other, coupling.fresh(other, uniform)).numpy()
+    assert stats.ks_2samp(fresh, q.rvs(runs, random_state=0)).pvalue > 1e-6
+
+
+def test_a_value_that_the_other_law_hardly_takes() -> None:
+    """It lies outside the outcomes that race there, and still may be the first: by its own two probabilities."""
+    coupling, two = resolve(dist.Poisson(2.0), "gumbel_max")
+    value = torch.tensor(40.0)
+    p, q = (stats.poisson.pmf(range(90), rate).tolist() for rate in (2.0, 1.0))
+    for outcome in (0, 1, 40):
+        found = coupling.probability(two, value, dist.Poisson(1.0), torch.tensor(float(outcome))).item()
+        assert math.isclose(found, by_hand(p, q, 40, outcome), rel_tol=1e-9, abs_tol=1e-15)
+    # nothing became more likely than a value so unlikely before, whatever its probabilities are in doubles
+    far = torch.tensor(900.0)
+    assert coupling.probability(two, far, dist.Poisson(3.0), far).item() == 1.0
+    uniform = torch.rand(500, 1, generator=torch.Generator().manual_seed(0))
+    assert (coupling.transport(two, far.expand(500), dist.Poisson(3.0), uniform) == 900.0).all()
+    moved = coupling.transport(two, value.expand(500), dist.Poisson(1.0), uniform)
+    assert torch.equal(moved, coupling.push(dist.Poisson(1.0), coupling.abduct(two, value.expand(500), uniform)))
+
+
+def test_worlds_share_every_outcomes_noise() -> None:
+    """One key, three worlds: the value of each is the best of the Gumbels that abduction lays out for all."""
+    coupling, fn = resolve(dist.Poisson(torch.tensor([3.0, 50.0, 400.0])), "gumbel_max")
+    value = torch.tensor([5.0, 44.0, 410.0])
+    uniform = torch.rand(300, 3, 1, generator=torch.Generator().manual_seed(0))
+    noise = coupling.abduct(fn, value.expand(300, 3), uniform)
+    for rate in ([3.0, 50.0, 400.0], [4.0, 60.0, 390.0], [900.0, 1.0, 3000.0]):
+        world = dist.Poisson(torch.tensor(rate))
+        pushed = coupling.push(world, noise)
+        assert torch.equal(pushed, coupling.transport(fn, value.expand(300, 3), world, uniform))
+    assert torch.equal(coupling.push(fn, noise), value.expand(300, 3))
+    apart = torch.cat([coupling.transport(fn, value.expand(9, 3), world, part) for part in uniform[:27].split(9)])
+    assert torch.equal(apart, coupling.transport(fn, value.expand(27, 3), world, uniform[:27]))
+
+
+def totals(kind: str, total: torch.Tensor, chance: torch.Tensor) -> object:
+    return (
+        dist.Binomial(total, chance)
+        if kind == "Binomial"
+        else dist.BetaBinomial(3.0 * chance, 3.0 * (1.0 - chance), total)
+    )
+
+
+@pytest.mark.parametrize("kind", ["Binomial", "BetaBinomial"])
+def test_totals_by_unit_against_enumeration(kind) -> None:
+    """Tables of every unit by scipy; the intervention changes the totals as well as the chances."""
+    total, other_total = torch.tensor([3.0, 7.0, 0.0, 12.0]), torch.tensor([5.0, 2.0, 4.0, 12.0])
+    chance, other_chance = torch.tensor([0.3, 0.6, 0.5, 0.9]), torch.tensor([0.5, 0.2, 0.5, 0.7])
+    fn, other = totals(kind, total, chance), totals(kind, other_total, other_chance)
+    coupling, bare = resolve(fn, "gumbel_max")
+    table = [
+        [
+            (
+                stats.binom.pmf(range(13), n, p)
+                if kind == "Binomial"
+                else stats.betabinom.pmf(range(13), n, 3 * p, 3 * (1 - p))
+            ).tolist()
+            for n, p in zip(ns.tolist(), ps.tolist(), strict=True)
+        ]
+        for ns, ps in ((total, chance), (other_total, other_chance))
+    ]
+    value = torch.tensor([1.0, 5.0, 0.0, 11.0])
+    found = torch.stack([coupling.probability(bare, value, other, torch.tensor(float(k))) for k in range(13)], -1)
+    for unit, (p, q) in enumerate(zip(*table, strict=True)):
+        expected = [by_hand(p, q, int(value[unit]), k) for k in range(13)]
+        assert found[unit].tolist() == pytest.approx(expected, abs=1e-12)
+    mean = (found * torch.arange(13.0)).sum(-1)
+    torch.testing.assert_close(coupling.expectation(bare, value, other), mean, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("coupling", "kind"), [("gumbel_max", "Binomial"), ("gumbel_max", "BetaBinomial"), ("monotone", "BetaBinomial")]
+)
+def test_totals_that_an_intervention_changes(coupling, kind) -> None:
+    def exam(n: int) -> None:
+        with pyro.plate("units", n, dim=-1):
+            asked = pyro.sample("asked", dist.Poisson(8.0))
+            skill = pyro.sample("skill", dist.Normal(0.0, 1.0))
+            right = pyro.sample("right", totals(kind, asked, torch.sigmoid(skill)))  # pyright: ignore
+            pyro.sample("passed", dist.Bernoulli(torch.where(right > 4, 0.9, 0.1)))
+
+    scm = pcm.SCM(exam, couplings={"right": coupling})
+    frame = scm.sample(40, seed=0)
+    assert (frame["right"] <= frame["asked"]).all()
+    again = scm.counterfactual(frame, do={name: frame[name].to_numpy() for name in ("asked", "skill")})
+    assert again.mean("right").tolist() == frame["right"].tolist()
+    assert (again.draws("right") == frame["right"].to_numpy()).all()
+    cf = scm.counterfactual(frame, worlds={"long": {"asked": 30.0}, "short": {"asked": 2.0}}, draws=400, seed=0)
+    for world, most in (("long", 30), ("short", 2)):
+        draws, mean = cf.draws("right", world=world), cf.mean("right", world=world)
+        assert draws.max() <= most and draws.min() >= 0
+        assert (abs(draws.mean(0) - mean) < 5.5 * most / 2 / math.sqrt(400)).all()
+        chances = sum(cf.probability("right", k, world=world) for k in range(most + 1))
+        assert chances.tolist() == pytest.approx([1.0] * 40, abs=1e-11)
 
 
 @pytest.mark.parametrize(
@@ -149,16 +302,16 @@ def test_a_query_from_frame_to_answer() -> None:
     assert cf.account.sites["visits"].coupling == "gumbel_max" and cf.account.rung == 3
 
 
-def test_a_world_whose_law_leaves_the_window_is_refused_under_every_draw_of_the_parameters() -> None:
+def test_a_world_of_too_wide_a_law_is_refused_under_every_draw_of_the_parameters() -> None:
     """Also where only a variable below is asked for, whose mechanism would swallow a NaN."""
     scm = pcm.SCM(visits, couplings={"visits": "gumbel_max"})
     posterior = scm.fit(scm.given(scale=1.0).sample(50, seed=0), draws=20, seed=0, progress=False)
     assert posterior.counterfactual(EVIDENCE, do={"drug": 1.0}).mean("often")[1] == 1.0
     for name in ("visits", "often"):
         for model in (posterior, scm.given(scale=1.0)):
-            with pytest.raises(CouplingError, match=r"site 'visits'.*0\.\.255.*probability 1 outside.*'monotone'"):
-                model.counterfactual(EVIDENCE, do={"drug": 6.0}).mean(name)
-    with pytest.raises(CouplingError, match=r"site 'visits'.*a unit has 300"):
-        posterior.counterfactual(EVIDENCE.assign(visits=[0, 300, 5]), do={"drug": 1.0}).mean("visits")
-    with pytest.raises(CouplingError, match=r"site 'visits'.*outside"):
-        scm.given(scale=100.0).sample(20, seed=0)
+            with pytest.raises(CouplingError, match=r"site 'visits'.*at most 65,536.*'monotone'"):
+                model.counterfactual(EVIDENCE, do={"drug": 20.0}).mean(name)
+    many = posterior.counterfactual(EVIDENCE.assign(visits=[0, 300, 5]), do={"drug": 1.0}).mean("visits")
+    assert many[1] >= 300
+    with pytest.raises(CouplingError, match=r"site 'visits'.*integers"):
+        scm.given(scale=1e9).sample(20, seed=0)

@@ -1,5 +1,4 @@
-"""Gumbel-max of integers without one finite table: Poisson and its kin, zero-inflated, truncated, censored, mixtures,
-and Binomials whose ``total_count`` differs between units.
+"""Gumbel-max of counts and integers: Poisson and its kin, Binomials, zero-inflated, truncated, censored, mixtures.
 
 The race of :mod:`pcm.couplings.gumbel_max`, run by every integer at once. Each outcome's arrival time is a function of
 the unit's key and the outcome alone (:mod:`pcm.couplings.arrivals`), so that worlds share it whatever their laws; a
@@ -24,7 +23,7 @@ Gumbels of the outcomes around it: ``(batch, 1)`` fresh, ``(batch, 4 + outcome)`
 >>> coupling.expectation(two, torch.tensor(3.0), Poisson(torch.tensor(1e9)))
 Traceback (most recent call last):
     ...
-pcm.errors.CouplingError: the coupling 'gumbel_max' of a Poisson: a law spreads over about 446,560 integers, and at most ...
+pcm.errors.CouplingError: the coupling 'gumbel_max' of a Poisson: a law spreads over about 446,560 integers, ...
 """
 
 from __future__ import annotations
@@ -42,11 +41,12 @@ from pcm.couplings import registry
 from pcm.couplings.arrivals import GROUP, arrivals, shared, winner
 from pcm.couplings.censored import Censored
 from pcm.couplings.coupling import Coupling
-from pcm.couplings.finite import size
+from pcm.couplings.finite import log_table, size
 from pcm.couplings.gumbel_max import GumbelMax, transition_table
 from pcm.couplings.integers import Integers
 from pcm.couplings.masses import log_masses
 from pcm.couplings.parameters import all_lanes
+from pcm.couplings.races import third_winner
 from pcm.couplings.truncated import Truncated
 from pcm.couplings.two_sided import DiscreteGaussian, DiscreteLaplace
 from pcm.errors import CouplingError
@@ -71,7 +71,7 @@ _FAR = 2.0**53
 _HEAD = 4
 """Key, value, its Gumbel, and the first outcome of the Gumbels that follow."""
 
-_TABLE = GumbelMax()
+_TRIALS = (torch.distributions.Binomial, dist.BetaBinomial)
 
 
 @dataclass(frozen=True)
@@ -111,20 +111,19 @@ class GumbelMaxCounts(Coupling):
         DiscreteGaussian,
     )
     discrete: ClassVar[bool] = True
+    longest_chain: ClassVar[float] = GumbelMax.longest_chain
 
     def __init__(self, site: str | None = None) -> None:
         self._site = site
 
     def specialised(self, fn: Any, site: str | None = None) -> Coupling:
-        """One finite table, where one number of trials makes it; else for a site, to be named where it is refused."""
-        if isinstance(fn, torch.distributions.Binomial | dist.BetaBinomial) and size(fn) is not None:
-            return _TABLE
+        """For a site of a program: it is named where its law is too wide."""
         return self if site is None else GumbelMaxCounts(site)
 
     def validate(self, fn: Any, site: str | None = None) -> None:
         """Refuse a law of reals, and what its quantile coupling refuses."""
         coupling = registry.resolve(fn, site=site)[0]
-        if not isinstance(coupling, Integers) and not isinstance(fn, dist.BetaBinomial):
+        if not isinstance(coupling, Integers) and not isinstance(fn, _TRIALS):
             raise CouplingError(
                 f"{registry.at_site(site)}the coupling 'gumbel_max' was asked of a {type(fn).__name__} whose values "
                 f"are not discrete, and only outcomes that can be counted race. Use '{coupling.name}'.",
@@ -180,6 +179,20 @@ class GumbelMaxCounts(Coupling):
     def spread(self, fn: Any, noise: Tensor) -> Tensor:
         """Gumbels of the law's outcomes, fresh where the noise says nothing of them; (batch, outcome)."""
         return self._gumbels(noise, self._window(fn).outcomes())
+
+    def cardinality(self, fn: Any) -> int | None:
+        """``total_count + 1`` of a Binomial or BetaBinomial where it is one number."""
+        return size(fn) if isinstance(fn, _TRIALS) else None
+
+    def transition(self, fn: Any, value: Tensor, other: Any) -> Tensor:
+        """The closed form over a table of both laws; (batch, category)."""
+        before, after = _tables(fn, other)
+        return transition_table(before, value.to(torch.int64), after)
+
+    def transition_after(self, fn: Any, value: Tensor, middle: Any, at: Tensor, other: Any) -> Tensor:
+        """The closed form over three worlds (:mod:`pcm.couplings.races`); (batch, category)."""
+        first, second, third = _tables(fn, middle, other)
+        return third_winner(transition_table, first, value.to(torch.int64), second, at.to(torch.int64), third)
 
     def probability(self, fn: Any, value: Tensor, other: Any, outcome: Tensor) -> Tensor:
         """Entry of the closed form; 0 of an outcome that does not race, and is next to impossible."""
@@ -279,6 +292,15 @@ class GumbelMaxCounts(Coupling):
             site=self._site,
             family=type(fn).__name__,
         )
+
+
+def _tables(*fns: Any) -> list[Tensor]:
+    """Log-probabilities of 0 … the largest total of any world; (batch, category) each."""
+    if not all(isinstance(fn, _TRIALS) for fn in fns):
+        raise TypeError(f"{type(fns[0]).__name__} has no table of all its outcomes")
+    found = [log_table(fn) for fn in fns]
+    most = max(each.shape[-1] for each in found)
+    return [torch.nn.functional.pad(each, (0, most - each.shape[-1]), value=-torch.inf) for each in found]
 
 
 def _groups(fn: Any) -> tuple[Tensor, Tensor, Tensor]:

@@ -30,11 +30,12 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, final
 
+import pyro.distributions as dist
 import torch
 from torch import Tensor
 
 from pcm.couplings.coupling import Coupling
-from pcm.couplings.finite import FINITE, at_outcome, codes, expected, log_table, outcomes, size
+from pcm.couplings.finite import at_outcome, codes, expected, log_table, outcomes, size
 from pcm.couplings.parameters import plain
 from pcm.couplings.races import third_winner
 
@@ -46,10 +47,15 @@ _BLOCK = 32_768
 
 @final
 class GumbelMax(Coupling):
-    """Gumbel-max over the table of any finite family; noise is (batch, category)."""
+    """Gumbel-max over the table of a finite family; noise is (batch, category)."""
 
     name: ClassVar[str] = "gumbel_max"
-    families = FINITE
+    families = (
+        torch.distributions.Categorical,
+        torch.distributions.OneHotCategorical,
+        torch.distributions.Bernoulli,
+        dist.OrderedLogistic,
+    )
     discrete: ClassVar[bool] = True
     longest_chain: ClassVar[float] = 6
 

@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 
 from pcm.couplings import resolve, unwrap
-from pcm.errors import InterventionError, PCMError, ProgramError
+from pcm.errors import CouplingError, InterventionError, PCMError, ProgramError
 from pcm.program import Program, Site
 from pcm.worlds.failure import outside_a_table
 from pcm.worlds.intervention import Baseline, Constant, Function, Intervention, PerUnit, Stochastic, check_support
@@ -224,6 +224,7 @@ class Run:
         self.out.fns[name] = fn
         if name in self.assigned:
             code = self.assigned[name]
+            _check_outcomes(site, unwrap(fn)[0])
             there = self.borrowed
             if there is not None and name + REFERENCE in self.assigned and name not in self.plan.afresh:
                 between = unwrap(there.fns[name])[0], there.values[name]
@@ -375,6 +376,20 @@ def _support_rows(code: Tensor, site: Site) -> Tensor:
     if site.one_hot:
         return torch.nn.functional.one_hot(code, site.cardinality or -1).to(site.dtype)
     return code.to(site.dtype)
+
+
+def _check_outcomes(site: Site, fn: Any) -> None:
+    """Raise where a site's outcomes are others than those that were counted when the program was read."""
+    assert site.coupling is not None
+    found = site.coupling.cardinality(fn)
+    if found != site.cardinality:
+        raise CouplingError(
+            f"site '{site.name}': {site.family} had {site.cardinality} outcomes when the program was read and has "
+            f"{found or 'another number of them'} in this world. Where its total_count can change, make it one number "
+            "a unit (torch.full((n,), total)).",
+            site=site.name,
+            family=site.family,
+        )
 
 
 def _full(value: Any, site: Site, units: int) -> Tensor:

@@ -315,3 +315,52 @@ def test_a_world_of_too_wide_a_law_is_refused_under_every_draw_of_the_parameters
     assert many[1] >= 300
     with pytest.raises(CouplingError, match=r"site 'visits'.*integers"):
         scm.given(scale=1e9).sample(20, seed=0)
+
+
+@pytest.mark.parametrize("coupling", ["gumbel_max", "monotone"])
+def test_one_total_that_an_intervention_changes(coupling) -> None:
+    """The same for all units, but one each: whatever rests on the count looks at the outcomes of its own world."""
+
+    def exam(n: int, each: bool = True) -> None:
+        with pyro.plate("units", n, dim=-1):
+            asked = pyro.deterministic("asked", torch.full((n,), 3.0) if each else torch.tensor(3.0))
+            skill = pyro.sample("skill", dist.Normal(0.0, 1.0))
+            right = pyro.sample("right", dist.Binomial(asked, torch.sigmoid(skill)))
+            pyro.sample("passed", dist.Bernoulli(torch.where(right > 4, 0.9, 0.1)))
+
+    scm = pcm.SCM(exam, couplings={"right": coupling})
+    frame = pd.DataFrame({"skill": [0.0, 0.5, -2.0], "right": [1, 3, 0], "passed": [1, 1, 1]})
+    cf = scm.counterfactual(frame, do={"asked": 20.0}, draws=2_000, seed=0)
+    bare, other = (dist.Binomial(total, torch.sigmoid(torch.tensor([0.0, 0.5, -2.0]))) for total in (3.0, 20.0))
+    value = torch.tensor([1.0, 3.0, 0.0])
+    known = resolve(bare, coupling)[0]
+    expected = known.expectation(bare, value, other).tolist()
+    assert cf.mean("right").tolist() == pytest.approx(expected, rel=1e-12)
+    above = sum(known.probability(bare, value, other, torch.tensor(float(k))) for k in range(5, 21))
+    assert isinstance(above, torch.Tensor)
+    # who passed at a chance of .1 passes at .9
+    assert cf.mean("passed").tolist() == pytest.approx([1.0] * 3)
+    more = scm.counterfactual(frame.assign(passed=0), do={"asked": 20.0}, draws=2_000, seed=0).mean("passed")
+    assert more.tolist() == pytest.approx((above * (1 - 0.1 / 0.9)).tolist(), abs=5 * 0.5 / math.sqrt(2_000))
+    whole = pcm.SCM(lambda n: exam(n, each=False), couplings={"right": coupling})
+    with pytest.raises(CouplingError, match=r"'right'.*had 4 outcomes.*has 21 in this world.*torch\.full"):
+        whole.counterfactual(frame, do={"asked": 20.0}).mean("passed")
+
+
+def test_a_binomial_of_one_total_has_the_table_of_its_category() -> None:
+    """Over two worlds and three, whatever their totals, as a Categorical of the same probabilities."""
+    fns = [dist.Binomial(float(total), torch.full((5,), chance)) for total, chance in ((3, 0.3), (4, 0.5), (2, 0.6))]
+    tables = [
+        dist.Categorical(torch.tensor([stats.binom.pmf(range(5), total, chance).tolist()] * 5))
+        for total, chance in ((3, 0.3), (4, 0.5), (2, 0.6))
+    ]
+    coupling, category = resolve(fns[0], "gumbel_max")[0], resolve(tables[0])[0]
+    assert coupling.cardinality(fns[0]) == 4 and coupling.chained(5) and not coupling.chained(7)
+    value, at = torch.tensor([0.0, 1.0, 2.0, 3.0, 1.0]), torch.tensor([4.0, 3.0, 2.0, 4.0, 4.0])
+    found = coupling.transition(fns[0], value, fns[1])
+    torch.testing.assert_close(found, category.transition(tables[0], value.long(), tables[1]), rtol=1e-9, atol=1e-12)
+    found = coupling.transition_after(fns[0], value, fns[1], at, fns[2])
+    expected = category.transition_after(tables[0], value.long(), tables[1], at.long(), tables[2])
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
+    with pytest.raises(TypeError, match="Poisson has no table"):
+        coupling.transition(dist.Poisson(2.0), value, dist.Poisson(3.0))

@@ -80,7 +80,7 @@ class Coupling(ABC):
         return torch.Size()
 
     def breadth(self, fn: Any) -> int:
-        """How many numbers stand for one value while it is drawn."""
+        """How many numbers are held for one value while it is drawn or averaged over."""
         return max(1, math.prod(self.noise_event(fn)))
 
     def spread(self, fn: Any, noise: Tensor) -> Tensor:

@@ -62,8 +62,8 @@ LOST = 1e-12
 UNREAD = 256
 """Integers that race where the parameters cannot be read."""
 
-_CELLS, _LEAST = 2**20, 8
-"""Cells of a table held at a time, and groups of outcomes looked at together at least."""
+_TABLES, _CELLS, _LEAST = 6, 2**20, 8
+"""Tables held at a time, the cells of each, and groups of outcomes looked at together at least."""
 
 _FAR = 2.0**53
 """Counts from here on are no longer integers of float64."""
@@ -136,10 +136,10 @@ class GumbelMaxCounts(Coupling):
         return torch.Size([1])
 
     def breadth(self, fn: Any) -> int:
-        """The outcomes that race, under parameters that need not be those of any world."""
+        """Tables of the outcomes that race, under parameters that need not be those of any world."""
         start, last, _ = _groups(fn)
         most = all_lanes(last - start + 1.0)
-        return UNREAD if most is None else int(most.max().clamp(max=MOST // GROUP)) * GROUP
+        return _TABLES * (UNREAD if most is None else int(most.max().clamp(max=MOST // GROUP)) * GROUP)
 
     def push(self, fn: Any, noise: Tensor) -> Tensor:
         """The first of all integers to arrive."""

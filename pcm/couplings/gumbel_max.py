@@ -172,8 +172,7 @@ def _by_sort(log_p: Tensor, code: Tensor, log_q: Tensor) -> Tensor:
     piece = 1.0 / (start * (start / torch.where(moved, gap, 1.0) + rate[..., :-1]))
     piece = torch.where(moved, piece, 0.0)
     integral = torch.cat([torch.zeros_like(c_sorted[..., :1]), torch.cumsum(piece, -1)], -1)
-    back = torch.argsort(order, dim=-1)
-    area, integral = torch.gather(area, -1, back), torch.gather(integral, -1, back)
+    area, integral = (torch.scatter(torch.zeros_like(c), -1, order, each) for each in (area, integral))
 
     picked = torch.arange(shape[-1], device=p.device) == code.unsqueeze(-1)
     reached = torch.where(picked, integral, 0.0).sum(-1, keepdim=True)

@@ -44,7 +44,7 @@ class Site:
     noise : tuple of int
         Dims of its noise right of the unit dim.
     breadth : int
-        Numbers that stand for one value while it is drawn.
+        Numbers held for one value while it is drawn or averaged over.
     joint : int
         Trailing event dims that one distribution spans: their cells may depend on each other.
     mechanism : hashable or None

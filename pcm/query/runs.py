@@ -56,11 +56,8 @@ Intervention = Any
 #: Bytes of intermediate results that are kept at least where many worlds are asked for one outcome.
 LEAST = 2**26
 
-#: Numbers of noise a unit that a chunk is laid out for; of longer noise it has fewer lanes.
+#: Numbers a value that a chunk is laid out for; of longer noise, or wider tables, it has fewer lanes.
 _SHORT = 16
-
-#: Tables of a value's outcomes that the arithmetic holds.
-_TABLES = 6
 
 #: Worlds that share a factual run at most.
 TOGETHER = 16
@@ -218,7 +215,7 @@ class Runs:
         """Bytes a run holds of one unit in one lane, at most: two worlds' distributions and values, and what the
         arithmetic takes on its way."""
         sites = self.structure.sites.values()
-        return 8 * (6 * len(sites) + 8 + sum(_TABLES * site.breadth for site in sites if site.breadth > 1))
+        return 8 * (6 * len(sites) + 8 + sum(site.breadth for site in sites if site.breadth > 1))
 
     def _first_values(self) -> dict[str, Tensor]:
         """Likely values of what is missing, to check the program with."""
@@ -320,7 +317,7 @@ class Runs:
 
     @cached_property
     def _width(self) -> int:
-        """How many numbers stand for one unit's value while its noise is drawn, in units of a short noise."""
+        """How many numbers are held for one unit's value, in units of a short noise."""
         sites = self.structure.sites.values()
         # what differs between lanes by noise alone has one table of outcomes for all of them
         widths = [math.prod(site.noise) if self.main.single else site.breadth for site in sites]

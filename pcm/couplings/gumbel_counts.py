@@ -2,16 +2,16 @@
 
 The race of :mod:`pcm.couplings.gumbel_max`, run by every integer at once. Each outcome's arrival time is a function of
 the unit's key and the outcome alone (:mod:`pcm.couplings.arrivals`), so that worlds share it whatever their laws; a
-world looks at the outcomes that can win in it: all but at most :data:`LOST` of its own law's probability. Given that
-``i`` won under ``p``, with a unit exponential ``W`` of the key,
+world looks at the outcomes that can win in it: all but at most 1e-12 of its own law's probability
+(:mod:`pcm.couplings.window`). Given that ``i`` won under ``p``, with a unit exponential ``W`` of the key,
 
     X_i = p_i W,   X_k = p_k W + fresh X_k,   and the other world's value is argmin_k X_k / q_k.
 
 A law that spreads over more than :data:`MOST` integers is refused, in whatever world and parameter draw it is met.
-(While tracing, when no number can be read, a law races over :data:`UNREAD` integers, and is NaN where it has more.)
+(While tracing, when no number can be read, a law races over 256 integers, and its values are NaN where it has more.)
 
-Noise is the key, a uniform number. That of an observed value follows it by the value, its Gumbel, and the first of the
-Gumbels of the outcomes around it: ``(batch, 1)`` fresh, ``(batch, 4 + outcome)`` pulled back.
+Noise is the key, a uniform number. Pulled back from a value, it goes on with that value, its Gumbel, and where the
+Gumbels begin that follow, of the law's outcomes: ``(batch, 1)`` fresh, ``(batch, 4 + outcome)`` pulled back.
 
 >>> import torch
 >>> from torch.distributions import Poisson
@@ -28,9 +28,6 @@ pcm.errors.CouplingError: the coupling 'gumbel_max' of a Poisson: a law spreads 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
 import pyro.distributions as dist
@@ -45,47 +42,24 @@ from pcm.couplings.finite import log_table, size
 from pcm.couplings.gumbel_max import GumbelMax, transition_table
 from pcm.couplings.integers import Integers
 from pcm.couplings.masses import log_masses
-from pcm.couplings.parameters import all_lanes
 from pcm.couplings.races import third_winner
 from pcm.couplings.truncated import Truncated
 from pcm.couplings.two_sided import DiscreteGaussian, DiscreteLaplace
+from pcm.couplings.window import Window, window_of
 from pcm.errors import CouplingError
 
-__all__ = ["LOST", "MOST", "UNREAD", "GumbelMaxCounts"]
+__all__ = ["MOST", "GumbelMaxCounts"]
 
 MOST = 65_536
 """Integers that a law may spread over."""
 
-LOST = 1e-12
-"""Probability of a law, both tails together, that does not race."""
-
-UNREAD = 256
-"""Integers that race where the parameters cannot be read."""
-
-_TABLES, _CELLS, _LEAST = 6, 2**20, 8
-"""Tables held at a time, the cells of each, and groups of outcomes looked at together at least."""
-
-_FAR = 2.0**53
-"""Counts from here on are no longer integers of float64."""
+_TABLES = 6
+"""Tables of a law's outcomes that are held at a time."""
 
 _HEAD = 4
 """Key, value, its Gumbel, and the first outcome of the Gumbels that follow."""
 
 _TRIALS = (torch.distributions.Binomial, dist.BetaBinomial)
-
-
-@dataclass(frozen=True)
-class _Window:
-    """Groups of outcomes that race: the first of each law (batch), how many, and where there is no law (batch)."""
-
-    start: Tensor
-    groups: int
-    unknown: Tensor
-
-    def outcomes(self, first: int = 0, last: int | None = None) -> Tensor:
-        """Of the groups from the first to before the last; (outcome, batch)."""
-        reach = torch.arange(first * GROUP, (self.groups if last is None else last) * GROUP, device=self.start.device)
-        return self.start * GROUP + reach.reshape(-1, *[1] * self.start.dim())
 
 
 @final
@@ -137,9 +111,7 @@ class GumbelMaxCounts(Coupling):
 
     def breadth(self, fn: Any) -> int:
         """Tables of the outcomes that race, under parameters that need not be those of any world."""
-        start, last, _ = _groups(fn)
-        most = all_lanes(last - start + 1.0)
-        return _TABLES * (UNREAD if most is None else int(most.max().clamp(max=MOST // GROUP)) * GROUP)
+        return _TABLES * int(min(window_of(fn).groups * GROUP, MOST))
 
     def push(self, fn: Any, noise: Tensor) -> Tensor:
         """The first of all integers to arrive."""
@@ -210,7 +182,7 @@ class GumbelMaxCounts(Coupling):
     def _first(self, fn: Any, key: Tensor, best: Tensor, outcome: Tensor, before: Any = None) -> Tensor:
         """Who arrives first under a law, later by what the law ``before`` says; (batch)."""
         window = self._window(fn)
-        for first, last in _blocks(window):
+        for first, last in window.parts():
             outcomes = window.outcomes(first, last)
             table = self._masses(fn, outcomes)
             delay = torch.zeros_like(table) if before is None else _ratio(self._masses(before, outcomes), table)
@@ -222,7 +194,7 @@ class GumbelMaxCounts(Coupling):
         """Who arrives first by noise that was pulled back; (batch)."""
         window, value = self._window(fn), noise[..., 1]
         best = noise[..., 2] + log_masses(fn, value)
-        for first, last in _blocks(window):
+        for first, last in window.parts():
             outcomes = window.outcomes(first, last)
             highest, place = (self._masses(fn, outcomes) + self._gumbels(noise, outcomes)).max(-1)
             value = torch.where(highest > best, outcomes[0] + place, value)
@@ -271,21 +243,16 @@ class GumbelMaxCounts(Coupling):
         """Log-probabilities; (batch, outcome)."""
         return log_masses(fn, outcomes).movedim(0, -1).to(torch.float64)
 
-    def _window(self, fn: Any) -> _Window:
+    def _window(self, fn: Any) -> Window:
         """The outcomes that can win."""
-        start, last, unknown = _groups(fn)
-        reach = all_lanes(last - start + 1.0)
-        if reach is None:
-            groups = UNREAD // GROUP
-            return _Window(start, groups, unknown | (last >= start + groups))
-        most = float(reach.max()) if reach.numel() else 1.0
-        if most * GROUP > MOST:
-            raise self._refusal(fn, most * GROUP)
-        return _Window(start, int(most), unknown)
+        window = window_of(fn)
+        if window.groups * GROUP > MOST:
+            raise self._refusal(fn, window.groups * GROUP)
+        return window
 
     def _refusal(self, fn: Any, found: float) -> CouplingError:
         override = f"couplings={{'{self._site}': 'monotone'}}" if self._site else "'monotone'"
-        spread = f"about {found:,.0f}" if found < _FAR else "countless"
+        spread = f"about {found:,.0f}" if found < 2.0**53 else "countless"
         return CouplingError(
             f"{registry.at_site(self._site)}the coupling 'gumbel_max' of a {type(fn).__name__}: a law spreads over "
             f"{spread} integers, and at most {MOST:,} race. Use {override}, which needs no table.",
@@ -301,29 +268,6 @@ def _tables(*fns: Any) -> list[Tensor]:
     found = [log_table(fn) for fn in fns]
     most = max(each.shape[-1] for each in found)
     return [torch.nn.functional.pad(each, (0, most - each.shape[-1]), value=-torch.inf) for each in found]
-
-
-def _groups(fn: Any) -> tuple[Tensor, Tensor, Tensor]:
-    """First and last group of the outcomes but for ``LOST``, and where a parameter is NaN; (batch)."""
-    if isinstance(fn, dist.BetaBinomial):
-        low, high = torch.zeros_like(fn.total_count), fn.total_count
-    else:
-        coupling, like = registry.resolve(fn)[0], torch.zeros((), dtype=torch.float64)
-        level = -math.log(0.5 * LOST)
-        low, high = coupling.quantile(fn, like - level), coupling.quantile(fn, like + level)
-    unknown = (low.isnan() | high.isnan()).expand(fn.batch_shape)
-    # beyond what a double counts there is no end
-    ends = (torch.where(unknown, 0.0, each.to(torch.float64)).clamp(min=-_FAR, max=_FAR) for each in (low, high))
-    start, last = (torch.floor(each / GROUP) for each in ends)
-    return start, torch.where(last >= _FAR / GROUP, torch.inf, last), unknown
-
-
-def _blocks(window: _Window) -> Iterator[tuple[int, int]]:
-    """First and last group of parts of a window that fit the memory."""
-    laws = all_lanes(window.start)
-    step = window.groups if laws is None else max(_LEAST, _CELLS // (GROUP * max(1, laws.numel())))
-    for first in range(0, window.groups, step):
-        yield first, min(first + step, window.groups)
 
 
 def _ratio(before: Tensor, after: Tensor) -> Tensor:

@@ -164,7 +164,7 @@ def _winner(
     shape = _batch(rows, tables)
     groups = slowness.shape[-2]
     uniform, first, *ahead = (np.ascontiguousarray(np.broadcast_to(_numpy(each), shape)).reshape(-1) for each in rows)
-    slow, late = (_numpy(each).reshape(-1, groups, GROUP) for each in tables)
+    slow, late = (_numpy(each).reshape(each.shape[:-2].numel(), groups, GROUP) for each in tables)
     # which law each row races under: many rows may have one
     places = [
         np.broadcast_to(np.arange(each.shape[:-2].numel()).reshape(each.shape[:-2]), shape).reshape(-1)

@@ -46,12 +46,14 @@ FINITE: tuple[type, ...] = (
 
 
 def constant_count(fn: Any) -> int | None:
-    """``total_count`` of a Binomial where it is given as one readable number for all units, else None.
-
-    A number a unit is None even where all are the same: in another world they may differ.
-    """
+    """``total_count`` of a Binomial where it is one readable number for all units, else None."""
     count = compact(fn.total_count)
-    return int(count.item()) if count.dim() == 0 and concrete(count) else None
+    if not concrete(count):
+        return None
+    if count.dim() == 0:
+        return int(count.item())
+    low, high = torch.aminmax(count)
+    return int(low.item()) if low.item() == high.item() else None
 
 
 def size(fn: Any) -> int | None:

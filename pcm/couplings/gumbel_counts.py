@@ -142,10 +142,10 @@ class GumbelMaxCounts(Coupling):
 
     def transport(self, fn: Any, value: Tensor, other: Any, uniform: Tensor | None = None) -> Tensor:
         """The first to arrive in the other world, of what may win there and the value."""
-        key = _key(uniform)
+        key, value = _key(uniform), value.to(torch.float64)
         before, after = log_masses(fn, value), log_masses(other, value)
         kept = shared(key) * _ratio(before, after)
-        moved = self._first(other, key, kept, value.to(torch.float64).expand(kept.shape), fn)
+        moved = self._first(other, key, kept, value.expand(kept.shape), fn)
         return torch.where(before.isnan(), torch.nan, moved).to(_dtype(other))
 
     def spread(self, fn: Any, noise: Tensor) -> Tensor:

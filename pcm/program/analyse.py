@@ -18,11 +18,13 @@ pcm.errors.UnitMixingError: site 'y' of one unit reads 'x' of another: changing 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from pcm.couplings import unwrap
 from pcm.errors import CouplingError, PCMError, ProgramError, UnitMixingError, UnknownNameError, listed
 from pcm.graph import CausalGraph
 from pcm.program.handler import is_deterministic
@@ -71,6 +73,8 @@ def analyse(
         for base in bases:
             base.check_units_alone()
         parametric = _parametric(sites, bases)
+    for name in set().union(*(base.uncounted for base in bases)):
+        sites[name] = replace(sites[name], cardinality=None)
     return Structure(sites, parameters, graph, parametric, notes)
 
 
@@ -93,6 +97,8 @@ class _Base:
         }
         self.others: dict[str, Tensor] = {name: covariate_values(name, categories) for name in self.values}
         self.parameters: dict[str, Tensor] = {}
+        self.uncounted: set[str] = set()
+        """Sites whose number of outcomes was not always the one they were first read with."""
 
         def act(msg: Any) -> Tensor:
             name, fn = msg["name"], msg["fn"]
@@ -134,6 +140,8 @@ class _Base:
             if name not in self.sites:
                 return msg["value"]
             found[name] = [msg["value"]] if is_deterministic(msg) else list(tensors_of(msg["fn"]))
+            if _outcomes(self.sites[name], msg["fn"]) != self.sites[name].cardinality:
+                self.uncounted.add(name)
             return values[name]
 
         before = {name: value._version for name, value in values.items()}
@@ -198,6 +206,13 @@ class _Base:
                 f"provenance could not be traced after {last} ({error}); the graph rests on perturbation alone",
             )
         return found, ()
+
+
+def _outcomes(site: Site, fn: Any) -> int | None:
+    """How many outcomes a site has, where they were counted when it was first read."""
+    if site.cardinality is None or site.coupling is None:
+        return None
+    return site.coupling.cardinality(unwrap(fn)[0])
 
 
 def _other(fn: Any, value: Tensor, site: Site, msg: Any) -> Tensor:

@@ -385,8 +385,8 @@ def _check_outcomes(site: Site, fn: Any) -> None:
     if found != site.cardinality:
         raise CouplingError(
             f"site '{site.name}': {site.family} had {site.cardinality} outcomes when the program was read and has "
-            f"{found or 'another number of them'} in this world. Where its total_count can change, make it one number "
-            "a unit (torch.full((n,), total)).",
+            f"{found or 'not one number of them'} in this world. Give its total_count a statement of its own "
+            "(pyro.deterministic): then it is seen to change.",
             site=site.name,
             family=site.family,
         )

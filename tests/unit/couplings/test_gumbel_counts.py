@@ -17,6 +17,7 @@ import pcm
 from pcm.couplings import Censored, DiscreteLaplace, Truncated, resolve
 from pcm.couplings.masses import log_masses
 from pcm.errors import CouplingError
+from pcm.program import Program
 from tests.unit.couplings.cases import PAIRS, name_of
 
 COUNTS = [
@@ -317,11 +318,12 @@ def test_a_world_of_too_wide_a_law_is_refused_under_every_draw_of_the_parameters
         scm.given(scale=1e9).sample(20, seed=0)
 
 
+@pytest.mark.parametrize("each", [True, False])
 @pytest.mark.parametrize("coupling", ["gumbel_max", "monotone"])
-def test_one_total_that_an_intervention_changes(coupling) -> None:
-    """The same for all units, but one each: whatever rests on the count looks at the outcomes of its own world."""
+def test_one_total_that_an_intervention_changes(coupling, each) -> None:
+    """The same for all units: whatever rests on the count looks at the outcomes of its own world."""
 
-    def exam(n: int, each: bool = True) -> None:
+    def exam(n: int) -> None:
         with pyro.plate("units", n, dim=-1):
             asked = pyro.deterministic("asked", torch.full((n,), 3.0) if each else torch.tensor(3.0))
             skill = pyro.sample("skill", dist.Normal(0.0, 1.0))
@@ -342,9 +344,42 @@ def test_one_total_that_an_intervention_changes(coupling) -> None:
     assert cf.mean("passed").tolist() == pytest.approx([1.0] * 3)
     more = scm.counterfactual(frame.assign(passed=0), do={"asked": 20.0}, draws=2_000, seed=0).mean("passed")
     assert more.tolist() == pytest.approx((above * (1 - 0.1 / 0.9)).tolist(), abs=5 * 0.5 / math.sqrt(2_000))
-    whole = pcm.SCM(lambda n: exam(n, each=False), couplings={"right": coupling})
-    with pytest.raises(CouplingError, match=r"'right'.*had 4 outcomes.*has 21 in this world.*torch\.full"):
-        whole.counterfactual(frame, do={"asked": 20.0}).mean("passed")
+
+
+def test_a_total_that_is_a_number_is_counted_also_when_it_is_written_for_every_unit() -> None:
+    def exam(n: int) -> None:
+        with pyro.plate("units", n, dim=-1):
+            skill = pyro.sample("skill", dist.Normal(0.0, 1.0))
+            right = pyro.sample("right", dist.Binomial(torch.full((n,), 3.0), torch.sigmoid(skill)))
+            extra = pyro.sample("extra", dist.Bernoulli(1e-6))
+            more = pyro.sample("more", dist.Binomial(3.0 + extra, torch.sigmoid(skill)))
+            pyro.sample("passed", dist.Bernoulli(torch.where(right + more > 4, 0.9, 0.1)))
+
+    sites = Program(exam).structure.sites
+    assert sites["right"].cardinality == 4
+    # the same for all units whenever it was looked at, and yet a variable behind it
+    assert sites["more"].cardinality is None
+
+
+@pytest.mark.parametrize("coupling", ["gumbel_max", "monotone"])
+def test_a_total_that_was_never_seen_to_change(coupling) -> None:
+    """No outcome is left out in silence, and the way out that is named is one."""
+
+    def exam(n: int, told: bool = False) -> None:
+        with pyro.plate("units", n, dim=-1):
+            skill = pyro.sample("skill", dist.Normal(0.0, 1.0))
+            asked = torch.where(skill > 50.0, 20.0, 3.0)
+            asked = pyro.deterministic("asked", asked) if told else asked
+            right = pyro.sample("right", dist.Binomial(asked, torch.sigmoid(skill)))
+            pyro.sample("passed", dist.Bernoulli(torch.where(right > 4, 0.9, 0.1)))
+
+    frame = pd.DataFrame({"skill": [0.0, 0.5], "right": [1, 3], "passed": [0, 0]})
+    hidden, told = (pcm.SCM(each, couplings={"right": coupling}) for each in (exam, lambda n: exam(n, told=True)))
+    with pytest.raises(CouplingError, match=r"'right'.*had 4 outcomes.*has 21 in this world.*pyro\.deterministic"):
+        hidden.counterfactual(frame, do={"skill": 60.0}).mean("passed")
+    assert hidden.counterfactual(frame, do={"skill": 60.0}).mean("right").tolist() == pytest.approx([20.0, 20.0])
+    found = told.counterfactual(frame, do={"skill": 60.0}, draws=500, seed=0).mean("passed")
+    assert found.tolist() == pytest.approx([1 - 0.1 / 0.9] * 2, abs=1e-6)
 
 
 def test_a_binomial_of_one_total_has_the_table_of_its_category() -> None:

@@ -209,7 +209,8 @@ class _Laws:
             value = fn.sample((self.draws,))
             pulled = self.coupling.abduct(fn, value, self.uniform(fn, self.draws))
             fresh = self.coupling.fresh(fn, self.uniform(fn, self.draws))
-            self.alike(*(self.coupling.spread(fn, each) for each in (pulled, fresh)), "pulled and fresh noise")
+            first, second = (self.coupling.spread(fn, each) for each in (pulled, fresh))
+            self.alike(first, second, "pulled and fresh noise")
 
     def other_law(self) -> None:
         if self.coupling.name == "deterministic":

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pcm.couplings import unwrap
+from pcm.couplings import resolve
 from pcm.infer.latent.enumeration import MAX_CONFIGURATIONS
 from pcm.infer.latent.space import Space
 
@@ -64,8 +64,8 @@ class _Ends:
 
     def __call__(self, site: str, fn: Any, value: Tensor) -> None:
         if site == self.name:
-            coupling, bare, units = self.space.sites[site].coupling, unwrap(fn)[0], self.space.units
-            assert coupling is not None
+            # the law's own quantiles, whichever equation the site has
+            (coupling, bare), units = resolve(fn), self.space.units
             for level in (SLIVER, 0.5, 1.0 - SLIVER):
                 uniform = torch.full((units,), level, dtype=torch.float64)
                 self.found.append(coupling.push(bare, coupling.fresh(bare, uniform)).expand(units).detach())

@@ -399,3 +399,26 @@ def test_a_binomial_of_one_total_has_the_table_of_its_category() -> None:
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
     with pytest.raises(TypeError, match="Poisson has no table"):
         coupling.transition(dist.Poisson(2.0), value, dist.Poisson(3.0))
+
+
+@pytest.mark.parametrize("law", ["Poisson", "Binomial", "BetaBinomial"])
+def test_missing_counts_have_one_law_whatever_the_coupling(law) -> None:
+    """What is known of them does not rest on it, and where an intervention leaves their law nothing else does."""
+
+    def exam(n: int) -> None:
+        with pyro.plate("units", n, dim=-1):
+            asked = pyro.sample("asked", dist.Poisson(8.0))
+            skill = pyro.sample("skill", dist.Normal(0.0, 1.0))
+            chance = torch.sigmoid(skill)
+            right = pyro.sample(
+                "right", dist.Poisson(40.0 * chance) if law == "Poisson" else totals(law, asked, chance)
+            )  # pyright: ignore
+            pyro.sample("score", dist.Normal(right, 2.0))
+
+    frame = pcm.SCM(exam, couplings={"right": "monotone"}).sample(30, seed=0).drop(columns="right")
+    found = []
+    for coupling in ("monotone", "gumbel_max"):
+        cf = pcm.SCM(exam, couplings={"right": coupling}).counterfactual(frame, do={"score": 0.0})
+        found.append([cf.mean("right", world="factual").tolist(), cf.mean("right").tolist()])
+    assert found[0][0] == pytest.approx(found[1][0], rel=1e-9)
+    assert found[0][0] == pytest.approx(found[1][1], rel=1e-9)

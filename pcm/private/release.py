@@ -141,8 +141,9 @@ def read_column(data: Any, what: str) -> tuple[np.ndarray, pd.Index, Any]:
         array = np.asarray(data.astype(object)) if isinstance(data.dtype, pd.CategoricalDtype) else data.to_numpy()
         index, name = data.index, data.name
     elif isinstance(data, list | tuple | np.ndarray | pd.Index | pd.api.extensions.ExtensionArray):
-        flat = not isinstance(data, np.ndarray) or data.ndim > 0
-        texts = flat and any(isinstance(each, str) for each in data)
+        # an array of numbers holds no text, and is long to search
+        mixed = not isinstance(data, np.ndarray) or (data.ndim > 0 and data.dtype.kind not in "biufc")
+        texts = mixed and any(isinstance(each, str) for each in data)
         array = np.asarray(data, dtype=object) if texts else np.asarray(data)
         index, name = pd.RangeIndex(len(array) if array.ndim else 0), None
     else:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,9 @@ from pcm.arguments import check_count
 from pcm.errors import ArgumentError, DataError
 from pcm.private.checks import check_delta
 from pcm.private.kernels import composed, gaussian_mu
+from pcm.private.mechanism import Mechanism
 
-__all__ = ["Draws", "Source", "numeric", "read_source"]
+__all__ = ["Draws", "Source", "farthest", "numeric", "read_source"]
 
 Source = Any
 """A mechanism, or a callable ``(value, n) → array (n,)`` of independent outputs."""
@@ -32,33 +34,45 @@ _FEWEST = 4
 
 @dataclass(frozen=True)
 class Draws:
-    """Outputs under two inputs, and what was promised of them."""
+    """Outputs under two inputs or more, and what was promised of them; by which mechanism, where it is known."""
 
-    inputs: tuple[Any, Any]
-    draws: tuple[np.ndarray, np.ndarray]
+    inputs: tuple[Any, ...]
+    draws: tuple[np.ndarray, ...]
     claimed: float | None
     delta: float
     mu: float | None = None
+    promise: Mechanism | None = None
+
+    def law(self, seed: np.random.SeedSequence) -> tuple[np.ndarray, ...] | None:
+        """As many draws of what the mechanism is said to be."""
+        if self.promise is None:
+            return None
+        seeds = seed.generate_state(len(self.inputs)).tolist()
+        return tuple(
+            self.promise.simulate(_alike(value, len(self.draws[0])), seed=each).values
+            for value, each in zip(self.inputs, seeds, strict=True)
+        )
 
     @property
     def numbers(self) -> tuple[float, float]:
         """The inputs as numbers."""
         try:
-            return float(self.inputs[0]), float(self.inputs[1])
+            x, other = self.inputs
+            return float(x), float(other)
         except (TypeError, ValueError):
             raise ArgumentError(f"inputs={self.inputs!r}: two numbers are needed.") from None
 
 
 def read_source(
     source: Source,
-    inputs: tuple[Any, Any] | None = None,
+    inputs: tuple[Any, ...] | None = None,
     *,
     n: int,
-    claimed: float | None = None,
+    claimed: float | Mechanism | None = None,
     delta: float | None = None,
     seed: int | None = None,
 ) -> Draws:
-    """Draw ``n`` outputs under each of two inputs.
+    """Draw ``n`` outputs under each of two inputs; under each of more as many as make ``2 n`` in all.
 
     Raises
     ------
@@ -74,55 +88,62 @@ def read_source(
     mechanism = source if hasattr(source, "release") else None
     if mechanism is None and not callable(source):
         raise ArgumentError(f"{source!r} is neither a mechanism nor a callable (value, n) → outputs.")
+    promise: Any = claimed if isinstance(claimed, Mechanism) else mechanism
     if inputs is None:
-        if mechanism is None:
+        if promise is None:
             raise ArgumentError("inputs=(x, other): which two inputs should the sampler be drawn at?")
-        inputs = _farthest(mechanism)
-    if (
-        not isinstance(inputs, tuple | list)
-        or len(inputs) != 2
-        or inputs[0] == inputs[1]
-        or any(each != each for each in inputs)
-    ):
-        raise ArgumentError(f"inputs={inputs!r}: two different inputs are needed.")
+        inputs = farthest(promise)
+    if not isinstance(inputs, tuple | list) or len(inputs) < 2 or not _distinct(inputs):
+        raise ArgumentError(f"inputs={inputs!r}: two different inputs are needed, or more.")
+    inputs = tuple(inputs)
+    count = max(_FEWEST, 2 * int(n) // len(inputs))
     mu = None
-    if mechanism is not None:
-        if seed is not None:
+    if isinstance(claimed, Mechanism) or (claimed is None and promise is not None):
+        mu = _promised_mu(promise, inputs)
+        claimed = composed([promise], delta)[0]
+        claimed = claimed if np.isfinite(claimed) else None
+        if claimed is not None and hasattr(promise, "inputs") and set(inputs) <= set(promise.inputs):
+            claimed = min(claimed, _between(promise, inputs))
+    draw: Callable[..., Any] = source if mechanism is None else partial(_answers, mechanism)
+    options: list[dict[str, int]] = [{} for _ in inputs]
+    if seed is not None:
+        if mechanism is not None:
             raise ArgumentError("seed=: a mechanism's release cannot be seeded; audit a callable, or drop the seed.")
-        made = mechanism
-        draw: Callable[..., Any] = lambda value, n: _answers(made, value, n)  # noqa: E731
-        if claimed is None:
-            mu = _promised_mu(mechanism, inputs)
-            claimed = composed([mechanism], delta)[0]
-            claimed = claimed if np.isfinite(claimed) else None
-            if claimed is not None and hasattr(mechanism, "inputs") and inputs[0] in mechanism.inputs:
-                claimed = min(claimed, _between(mechanism, inputs))
-    elif seed is not None:
         if "seed" not in inspect.signature(source).parameters:
             raise ArgumentError("seed=: the callable does not take seed=.")
-        seeds = np.random.SeedSequence(seed).generate_state(2).tolist()
-        draw = lambda value, n: source(value, n, seed=seeds[int(value == inputs[1])])  # noqa: E731
-    else:
-        draw = source
+        options = [{"seed": each} for each in np.random.SeedSequence(seed).generate_state(len(inputs)).tolist()]
     if mechanism is None:
         try:
-            inspect.signature(source).bind(inputs[0], int(n), **({} if seed is None else {"seed": seed}))
+            inspect.signature(source).bind(inputs[0], count, **options[0])
         except TypeError as error:
             raise ArgumentError(f"{source!r} is no callable (value, n) → outputs: {error}.") from None
         except ValueError:  # a builtin that does not say
             pass
     found = []
-    for value in inputs:
-        outputs = np.asarray(draw(value, int(n)))
-        if outputs.shape != (n,):
-            raise DataError(f"the sampler was asked for {n} outputs and returned an array of shape {outputs.shape}.")
+    for value, more in zip(inputs, options, strict=True):
+        outputs = np.asarray(draw(value, count, **more))
+        if outputs.shape != (count,):
+            raise DataError(
+                f"the sampler was asked for {count} outputs and returned an array of shape {outputs.shape}."
+            )
         if outputs.dtype.kind == "f" and np.isnan(outputs).any():
             raise DataError(
                 f"the sampler returned NaN at the input {value!r}. How often it does is an answer too: give NaN a "
                 "number or label of its own."
             )
         found.append(outputs)
-    return Draws(tuple(inputs), (found[0], found[1]), claimed, delta, mu)
+    return Draws(inputs, tuple(found), claimed, delta, mu, promise)
+
+
+def farthest(mechanism: Mechanism) -> tuple[Any, Any]:
+    """The two inputs that can be told apart best: the ends of the bounds, or rows of the table."""
+    if not hasattr(mechanism, "inputs"):
+        return tuple(mechanism.bounds)
+    with np.errstate(divide="ignore"):
+        table = np.log(mechanism.matrix())
+    worst = np.nanmax(table[:, None] - table[None], axis=-1)
+    first, second = np.unravel_index(int(worst.argmax()), worst.shape)
+    return mechanism.inputs[first], mechanism.inputs[second]
 
 
 def numeric(outputs: np.ndarray) -> np.ndarray:
@@ -147,27 +168,24 @@ def numeric(outputs: np.ndarray) -> np.ndarray:
 
 def _answers(mechanism: Any, value: Any, n: int) -> np.ndarray:
     """Answers by the sampler of ``release``; made-up inputs are no one's, so nothing is debited."""
-    given = np.full(n, value, dtype=object if isinstance(value, str) else None)
-    read = mechanism.read(given, pd.RangeIndex(n), "the audited input")
+    read = mechanism.read(_alike(value, n), pd.RangeIndex(n), "the audited input")
     return mechanism.decode(mechanism.draw(mechanism.measurement, read))
 
 
-def _farthest(mechanism: Any) -> tuple[Any, Any]:
-    """The two inputs that can be told apart best."""
-    if not hasattr(mechanism, "inputs"):
-        return tuple(mechanism.bounds)
-    with np.errstate(divide="ignore"):
-        table = np.log(mechanism.matrix())
-    worst = np.nanmax(table[:, None] - table[None], axis=-1)
-    first, second = np.unravel_index(int(worst.argmax()), worst.shape)
-    return mechanism.inputs[first], mechanism.inputs[second]
+def _alike(value: Any, n: int) -> np.ndarray:
+    return np.full(n, value, dtype=object if isinstance(value, str) else None)
 
 
-def _between(mechanism: Any, inputs: Any) -> float:
-    """ε between two inputs of a finite mechanism by its own table: a selection's promise may be twice as much."""
-    rows = [mechanism.matrix()[mechanism.inputs.index(value)] for value in inputs if value in mechanism.inputs]
+def _distinct(inputs: Any) -> bool:
+    """Whether no two are equal; NaN is not even itself."""
+    return all(one == one and one != other for place, one in enumerate(inputs) for other in inputs[:place] or [None])
+
+
+def _between(mechanism: Any, inputs: tuple[Any, ...]) -> float:
+    """ε between inputs of a finite mechanism by its own table: a selection's promise may be twice as much."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        return float(np.nanmax(np.abs(np.log(rows[0]) - np.log(rows[-1]))))
+        table = np.log(mechanism.matrix()[[mechanism.inputs.index(value) for value in inputs]])
+        return float(np.nanmax(table[:, None] - table[None]))
 
 
 def _promised_mu(mechanism: Any, inputs: Any) -> float | None:
@@ -176,7 +194,7 @@ def _promised_mu(mechanism: Any, inputs: Any) -> float | None:
         return None
     if not mechanism.discrete:
         return gaussian_mu(mechanism)
-    low, high = sorted(float(value) for value in inputs)
+    low, *_, high = sorted(float(value) for value in inputs)
     law = mechanism.around(torch.tensor([[low], [high]], dtype=torch.float64))
     reach = int(40 * mechanism.scale) + 2
     outputs = torch.arange(int(low) - reach, int(high) + reach, dtype=torch.float64)
@@ -187,7 +205,3 @@ def _promised_mu(mechanism: Any, inputs: Any) -> float | None:
     deviation = np.where(above < 0.5, ndtri(np.maximum(above, sure)), -ndtri(np.maximum(below - mass, sure)))
     gain = deviation[1] - deviation[0]
     return float(gain[(above[0] > 1e-200) & (below[1] - mass[1] > 1e-200)].max())
-
-
-def _apart(one: Any, other: Any) -> bool:
-    return one != other and one == one and other == other  # NaN is not even itself

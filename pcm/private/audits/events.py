@@ -23,10 +23,12 @@ import numpy as np
 from pcm.private.audits.draws import Draws
 from pcm.private.audits.result import Audit
 
-__all__ = ["Count", "Event", "best_count", "threshold_events"]
+__all__ = ["FEW", "Count", "Event", "best_count", "threshold_events"]
 
 #: Distinct outputs up to which sets of them are looked at, and thresholds beyond that.
-_FEW, _THRESHOLDS = 512, 500
+FEW, _THRESHOLDS = 512, 500
+# distinct outputs whose ratios hardly look better on the draws that they were learnt on
+_SURE = 16
 # of all thresholds together, so that rare events do not win by luck
 _SELECTION = 1_000
 
@@ -91,9 +93,11 @@ def threshold_events(x: np.ndarray, other: np.ndarray) -> Iterator[Event]:
         least, most = "output ≥ {:.4g}".format, "output ≤ {:.4g}".format
         yield Event(lambda o: o, least, most)
         yield Event(lambda o: -o, lambda t: most(0.0 - t), lambda t: least(0.0 - t))
-    if len(values) <= _FEW:
-        # the ratios are learnt on draws that do not choose among them
-        share = [np.bincount(np.searchsorted(values, draws[::2]), minlength=len(values)) + 0.5 for draws in (x, other)]
+    if len(values) <= FEW:
+        # many ratios are learnt on draws that do not choose among them
+        learnt = len(values) > _SURE
+        seen = [draws[::2] if learnt else draws for draws in (x, other)]
+        share = [np.bincount(np.searchsorted(values, draws), minlength=len(values)) + 0.5 for draws in seen]
         ratio = share[0] / share[1]
 
         def score(outputs: np.ndarray) -> np.ndarray:
@@ -104,7 +108,7 @@ def threshold_events(x: np.ndarray, other: np.ndarray) -> Iterator[Event]:
             shown = ", ".join(map(str, chosen[:4])) + (", …" if len(chosen) > 4 else "")
             return f"output in {{{shown}}}"
 
-        yield Event(score, lambda t: words(values[ratio >= t]), lambda t: words(values[ratio <= t]), learnt=True)
+        yield Event(score, lambda t: words(values[ratio >= t]), lambda t: words(values[ratio <= t]), learnt)
 
 
 def best_count(

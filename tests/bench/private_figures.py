@@ -170,7 +170,7 @@ def random_models(count: int) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def audits(draws: int, *, seeds: int = 10, opendp: bool = False) -> pd.DataFrame:
+def audits(draws: int, *, seeds: int = 5, opendp: bool = False) -> pd.DataFrame:
     """Bound over promise at ``draws`` an input, and how often half the noise is flagged; Gaussian noise by μ.
 
     Two inputs and draws alone; then beside the stated mechanism, whose inputs and law are known. ``above`` of both.

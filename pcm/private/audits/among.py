@@ -11,7 +11,7 @@ categories at ε = .25 as many draws in all make the bound's standard error smal
 >>> round(found.bound, 2), round(float(np.log(0.52 / 0.12)), 2)
 (1.45, 1.47)
 >>> found.words
-'guessing 0 at 0, 1 at 1, 2 at 2, 3 at 3, …: 48,099 of 92,542 right, held-out draws'
+'guessing 0 at 0, 1 at 1, 2 at 2, 3 at 3, …: 45,934 of 88,419 right, held-out draws'
 
 References
 ----------
@@ -27,14 +27,13 @@ import numpy as np
 
 from pcm.errors import ArgumentError
 from pcm.private.audits.bounds import guess_bound
-from pcm.private.audits.events import FEW
+from pcm.private.audits.draws import FEW
 from pcm.private.audits.guesses import FRESH, STRICT, Test, first_share, odds
 
-__all__ = ["best_among", "telling_inputs"]
+__all__ = ["best_among"]
 
 _SPARE = 6.0  # standard deviations of the die's faces for which there must be draws
 _SHOWN = 4
-_LEVEL = 1.645  # standard errors below the truth that a bound at 95 % lies on average
 
 
 def best_among(
@@ -86,27 +85,6 @@ def best_among(
         float(guess_bound(taken, taken, confidence=confidence) + lift),
         {"right": right, "guesses": guesses, "draws": taken},
     )
-
-
-def telling_inputs(table: np.ndarray, pair: tuple[int, int], n: int) -> tuple[int, ...]:
-    """Rows of ``P(out | in)`` by which ``2 n`` draws say most of ε: a pair, or all of them.
-
-    >>> keep = np.exp(0.25) / (4 + np.exp(0.25))
-    >>> five = np.full((5, 5), (1 - keep) / 4) + np.eye(5) * (keep - (1 - keep) / 4)
-    >>> telling_inputs(five, (0, 1), 200_000)
-    (0, 1, 2, 3, 4)
-    """
-    found = []
-    for rows in (pair, tuple(range(len(table)))):
-        among = table[list(rows)] / len(rows)
-        right = among.max(0)
-        wrong = among.sum(0) - right
-        with np.errstate(divide="ignore", invalid="ignore"):
-            order = np.argsort(-(np.log(right) - np.log(wrong)))
-            right, wrong = right[order].cumsum(), wrong[order].cumsum()
-            bound = np.log(right / wrong) - _LEVEL * np.sqrt((1 / right + 1 / wrong) / (2 * n))
-        found.append((float(np.nanmax(bound, initial=-np.inf) + np.log(len(rows) - 1)), rows))
-    return found[1][1] if found[1][0] > found[0][0] else found[0][1]
 
 
 # -- private ---------------------------------------------------------------------------------------------------------

@@ -24,12 +24,16 @@ from pcm.private.checks import check_delta
 from pcm.private.kernels import composed, gaussian_mu
 from pcm.private.mechanism import Mechanism
 
-__all__ = ["Draws", "Source", "farthest", "numeric", "read_source"]
+__all__ = ["FEW", "Draws", "Source", "numeric", "read_source"]
 
 Source = Any
 """A mechanism, or a callable ``(value, n) → array (n,)`` of independent outputs."""
 
+FEW = 512
+"""Distinct outputs up to which sets of them are looked at."""
+
 _FEWEST = 4
+_LEVEL = 1.645  # standard errors below the truth that a bound at 95 % lies on average
 
 
 @dataclass(frozen=True)
@@ -71,8 +75,11 @@ def read_source(
     claimed: float | Mechanism | None = None,
     delta: float | None = None,
     seed: int | None = None,
+    several: bool = False,
 ) -> Draws:
     """Draw ``n`` outputs under each of two inputs; under each of more as many as make ``2 n`` in all.
+
+    ``several`` lets the default be all inputs of a finite mechanism, where they tell more at δ = 0.
 
     Raises
     ------
@@ -88,12 +95,14 @@ def read_source(
     mechanism = source if hasattr(source, "release") else None
     if mechanism is None and not callable(source):
         raise ArgumentError(f"{source!r} is neither a mechanism nor a callable (value, n) → outputs.")
+    if not isinstance(claimed, Mechanism | float | int | np.number | None):
+        raise ArgumentError(f"claimed={claimed!r}: the promised ε is a number, or the mechanism that promises it.")
     promise: Any = claimed if isinstance(claimed, Mechanism) else mechanism
     if inputs is None:
         if promise is None:
             raise ArgumentError("inputs=(x, other): which two inputs should the sampler be drawn at?")
-        inputs = farthest(promise)
-    if not isinstance(inputs, tuple | list) or len(inputs) < 2 or not _distinct(inputs):
+        inputs = _telling(promise, n) if several and not delta else _farthest(promise)
+    if not isinstance(inputs, tuple | list | range) or len(inputs) < 2 or not _distinct(inputs):
         raise ArgumentError(f"inputs={inputs!r}: two different inputs are needed, or more.")
     inputs = tuple(inputs)
     count = max(_FEWEST, 2 * int(n) // len(inputs))
@@ -135,17 +144,6 @@ def read_source(
     return Draws(inputs, tuple(found), claimed, delta, mu, promise)
 
 
-def farthest(mechanism: Mechanism) -> tuple[Any, Any]:
-    """The two inputs that can be told apart best: the ends of the bounds, or rows of the table."""
-    if not hasattr(mechanism, "inputs"):
-        return tuple(mechanism.bounds)
-    with np.errstate(divide="ignore"):
-        table = np.log(mechanism.matrix())
-    worst = np.nanmax(table[:, None] - table[None], axis=-1)
-    first, second = np.unravel_index(int(worst.argmax()), worst.shape)
-    return mechanism.inputs[first], mechanism.inputs[second]
-
-
 def numeric(outputs: np.ndarray) -> np.ndarray:
     """Outputs as finite doubles.
 
@@ -170,6 +168,35 @@ def _answers(mechanism: Any, value: Any, n: int) -> np.ndarray:
     """Answers by the sampler of ``release``; made-up inputs are no one's, so nothing is debited."""
     read = mechanism.read(_alike(value, n), pd.RangeIndex(n), "the audited input")
     return mechanism.decode(mechanism.draw(mechanism.measurement, read))
+
+
+def _farthest(mechanism: Mechanism) -> tuple[Any, Any]:
+    """The two inputs that can be told apart best: the ends of the bounds, or rows of the table."""
+    if not hasattr(mechanism, "inputs"):
+        return tuple(mechanism.bounds)
+    with np.errstate(divide="ignore"):
+        table = np.log(mechanism.matrix())
+    worst = np.nanmax(table[:, None] - table[None], axis=-1)
+    first, second = np.unravel_index(int(worst.argmax()), worst.shape)
+    return mechanism.inputs[first], mechanism.inputs[second]
+
+
+def _telling(mechanism: Any, n: int) -> tuple[Any, ...]:
+    """Inputs by which ``2 n`` draws say most of ε: the two that are farthest apart, or all of a finite mechanism."""
+    pair = _farthest(mechanism)
+    if not hasattr(mechanism, "inputs") or not 2 < len(mechanism.outputs) <= FEW:
+        return pair
+    found = {}
+    for inputs in (pair, mechanism.inputs):
+        table = mechanism.matrix()[[mechanism.inputs.index(value) for value in inputs]] / len(inputs)
+        right = table.max(0)
+        wrong = table.sum(0) - right
+        with np.errstate(divide="ignore", invalid="ignore"):
+            order = np.argsort(np.log(wrong) - np.log(right))
+            right, wrong = right[order].cumsum(), wrong[order].cumsum()
+            bound = np.log(right / wrong) - _LEVEL * np.sqrt((1 / right + 1 / wrong) / (2 * n))
+        found[inputs] = float(np.nanmax(bound, initial=-np.inf)) + np.log(len(inputs) - 1)
+    return max(found, key=lambda inputs: found[inputs])
 
 
 def _alike(value: Any, n: int) -> np.ndarray:

@@ -20,13 +20,13 @@ from typing import Any
 
 import numpy as np
 
-from pcm.private.audits.draws import Draws
+from pcm.private.audits.draws import FEW, Draws
 from pcm.private.audits.result import Audit
 
-__all__ = ["FEW", "Count", "Event", "best_count", "threshold_events"]
+__all__ = ["Count", "Event", "best_count", "threshold_events"]
 
-#: Distinct outputs up to which sets of them are looked at, and thresholds beyond that.
-FEW, _THRESHOLDS = 512, 500
+#: Thresholds that are looked at.
+_THRESHOLDS = 500
 # distinct outputs whose ratios hardly look better on the draws that they were learnt on
 _SURE = 16
 # of all thresholds together, so that rare events do not win by luck

@@ -46,6 +46,7 @@ _FEW_WRONG, _LARGER = 30, 0.2
 # standard errors taken off what a test shows on the draws that proposed it (fewer let rare events win by luck), and on
 # draws that did not
 STRICT, FRESH = 5.0, 2.0
+_LUCK = 3.0
 _THRESHOLDS, _TAIL = 150, 40
 _SPARE = 7.0  # standard deviations of the coins for which there must be draws: one audit in 4e11 has too few
 
@@ -233,7 +234,9 @@ def _proposals(x: np.ndarray, other: np.ndarray, *, mu: bool, delta: float, name
             strict = bounded(above[0], above[1], len(scores[0]), confidence=float(ndtr(STRICT)))
             yield _Side(event, float(thresholds[int(np.argmax(strict))]), bool(swapped), bounded)
             if mu:
-                at = int(np.argmax(above[0] - above[1]))  # each guess that is not made of one is made of the other
+                # each guess that is not made of one is made of the other; away from the median by more than luck
+                away = np.abs(above[0] + above[1] - len(scores[0]))
+                at = int(np.argmax(above[0] - above[1] - _LUCK * np.sqrt(away)))
                 low = thresholds[at - 1] if at else -np.inf
                 yield _Guess(event, float(np.nextafter(low, np.inf)), float(low), bool(swapped), True, names)
 

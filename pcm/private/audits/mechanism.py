@@ -24,11 +24,10 @@ import numpy as np
 
 from pcm.arguments import check_positive
 from pcm.errors import ArgumentError
-from pcm.private.audits.among import best_among, telling_inputs
-from pcm.private.audits.draws import Source, farthest, read_source
+from pcm.private.audits.among import best_among
+from pcm.private.audits.draws import Source, read_source
 from pcm.private.audits.guesses import best_test
 from pcm.private.audits.result import Audit, check_confidence
-from pcm.private.finite import Finite
 from pcm.private.leakage import epsilon_of_mu
 from pcm.private.mechanism import Mechanism
 
@@ -92,12 +91,7 @@ def audit_mechanism(
     right, held-out draws)
     """
     check_confidence(confidence)
-    promise = claimed if isinstance(claimed, Mechanism) else source
-    if inputs is None and mu is None and not delta and isinstance(promise, Finite):
-        pair = farthest(promise)
-        rows = telling_inputs(promise.matrix(), tuple(map(promise.inputs.index, pair)), n)
-        inputs = tuple(promise.inputs[row] for row in rows)
-    read = read_source(source, inputs, n=n, claimed=claimed, delta=delta, seed=seed)
+    read = read_source(source, inputs, n=n, claimed=claimed, delta=delta, seed=seed, several=mu is None)
     gaussian = mu if mu is not None else read.mu
     if gaussian is not None:
         check_positive(gaussian, "mu")

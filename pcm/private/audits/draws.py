@@ -48,14 +48,16 @@ class Draws:
     promise: Mechanism | None = None
 
     def law(self, seed: np.random.SeedSequence) -> tuple[np.ndarray, ...] | None:
-        """As many draws of what the mechanism is said to be."""
+        """As many draws of what the mechanism is said to be; none where one gives numbers and the other does not."""
         if self.promise is None:
             return None
         seeds = seed.generate_state(len(self.inputs)).tolist()
-        return tuple(
+        made = tuple(
             self.promise.simulate(_alike(value, len(self.draws[0])), seed=each).values
             for value, each in zip(self.inputs, seeds, strict=True)
         )
+        numbers = {each.dtype.kind in "biuf" for each in (*made, *self.draws)}
+        return made if len(numbers) == 1 else None
 
     @property
     def numbers(self) -> tuple[float, float]:
@@ -111,7 +113,7 @@ def read_source(
         mu = _promised_mu(promise, inputs)
         claimed = composed([promise], delta)[0]
         claimed = claimed if np.isfinite(claimed) else None
-        if claimed is not None and hasattr(promise, "inputs") and set(inputs) <= set(promise.inputs):
+        if claimed is not None and all(value in getattr(promise, "inputs", ()) for value in inputs):
             claimed = min(claimed, _between(promise, inputs))
     draw: Callable[..., Any] = source if mechanism is None else partial(_answers, mechanism)
     options: list[dict[str, int]] = [{} for _ in inputs]
@@ -170,7 +172,7 @@ def _answers(mechanism: Any, value: Any, n: int) -> np.ndarray:
     return mechanism.decode(mechanism.draw(mechanism.measurement, read))
 
 
-def _farthest(mechanism: Mechanism) -> tuple[Any, Any]:
+def _farthest(mechanism: Any) -> tuple[Any, Any]:
     """The two inputs that can be told apart best: the ends of the bounds, or rows of the table."""
     if not hasattr(mechanism, "inputs"):
         return tuple(mechanism.bounds)

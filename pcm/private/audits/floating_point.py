@@ -77,8 +77,8 @@ def audit_floating_point(
     read = read_source(source, inputs, n=n, claimed=claimed, delta=delta, seed=seed)
     if read.mu is not None and read.claimed is None:
         raise ArgumentError(f"{source!r} promises no ε at δ = 0: give delta=.")
-    x, other = (numeric(draws) for draws in read.draws)
     events = partial(_events, inputs=read.numbers)
+    x, other = (numeric(draws) for draws in read.draws)
     count = best_count(x, other, events, epsilon_bound, delta=read.delta, confidence=confidence)
     return count.audit(read, confidence, epsilon=count.bound)
 

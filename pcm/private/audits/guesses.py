@@ -83,7 +83,7 @@ class _Guess:
     below: float
     swapped: bool
     mu: bool
-    names: tuple[str, str]
+    names: tuple[str, ...]
 
     def count(self, x: np.ndarray, other: np.ndarray) -> tuple[int, int]:
         """Right and all guesses among the draws of each input."""
@@ -155,8 +155,8 @@ def best_test(
     coins: np.random.Generator,
     mu: bool = False,
     delta: float = 0.0,
-    names: tuple[str, str] = ("x", "x'"),
-    law: tuple[np.ndarray, np.ndarray] | None = None,
+    names: tuple[str, ...] = ("x", "x'"),
+    law: tuple[np.ndarray, ...] | None = None,
 ) -> Test:
     """Propose tests, choose one, count it on the rest of the draws.
 
@@ -211,12 +211,12 @@ def odds(right: Any, wrong: Any, strict: float) -> np.ndarray:
 # -- private ---------------------------------------------------------------------------------------------------------
 
 
-def _best(tests: Iterator[Any], draws: tuple[np.ndarray, np.ndarray]) -> Any:
+def _best(tests: Iterator[Any], draws: tuple[np.ndarray, ...]) -> Any:
     """The test that looks best on the draws that proposed all of them; the first of equals."""
     return max(tests, key=lambda test: test.quick(*draws, STRICT)[0])
 
 
-def _proposals(x: np.ndarray, other: np.ndarray, *, mu: bool, delta: float, names: tuple[str, str]) -> Iterator[Any]:
+def _proposals(x: np.ndarray, other: np.ndarray, *, mu: bool, delta: float, names: tuple[str, ...]) -> Iterator[Any]:
     """The test of each family that looks best on these draws."""
     bounded: Callable[..., Any] = mu_bound if mu else partial(epsilon_bound, delta=delta)
     sides = mu or delta > 0
@@ -270,6 +270,6 @@ def _telling(levels: np.ndarray, ordered: list[np.ndarray]) -> tuple[float, floa
         if len(places) == len(levels):
             break
         near = [places[np.clip([each - 1, each + 1], 0, len(places) - 1)] for each in (at[0], at[1] - 1)]
-        fine = [np.linspace(*ends, _THRESHOLDS // 2).round().astype(int) for ends in near]
+        fine = [np.linspace(ends[0], ends[1], _THRESHOLDS // 2).round().astype(int) for ends in near]
         places = np.unique(np.concatenate([places[at[0] : at[0] + 1], places[at[1] - 1 : at[1]], *fine]))
     return high, low

@@ -135,6 +135,13 @@ def test_several_inputs_need_few_outputs_and_no_delta():
         audit_mechanism(response(1.0, 5), (0, 1, 0), n=2_000, seed=0)
 
 
+def test_answers_of_another_kind_than_the_stated_ones():
+    """Codes where labels were stated: a finding of the draws alone, no error of numpy's."""
+    stated = private.RandomizedResponse(epsilon=1.0, categories=["no", "yes"])
+    found = audit_mechanism(lambda value, n: np.full(n, int(value == "yes")), claimed=stated, n=1_000)
+    assert found.flagged
+
+
 def test_a_disaster_that_the_stated_mechanism_does_not_know():
     """One answer in a hundred is the secret itself; the stated law proposes nothing of the kind, the draws do."""
 
@@ -294,6 +301,8 @@ def test_bad_arguments_are_named():
         audit_mechanism(numpy_laplace, (1.0, 1.0))
     with pytest.raises(ArgumentError, match="n=0"):
         audit_mechanism(response(1.0, 5), claimed=KNOWN["five categories"](1.0), n=0)
+    with pytest.raises(ArgumentError, match="two numbers are needed"):
+        audit_floating_point(numpy_laplace, (0.0, 1.0, 2.0), claimed=1.0, n=100, seed=0)
     with pytest.raises(ArgumentError, match="or the mechanism that promises it"):
         audit_mechanism(response(1.0), (0, 1), claimed=np.zeros(2), n=100, seed=0)
     with pytest.raises(DataError, match="outside the public bounds"):

@@ -32,6 +32,7 @@ from pcm.io.arviz import to_arviz
 from pcm.program import Site
 from pcm.query.account import Account
 from pcm.query.accounting import account_of
+from pcm.query.diagnostics import diagnostics_of
 from pcm.query.effect import Effect
 from pcm.query.evaluate import Evaluation
 from pcm.query.evidence import read_units
@@ -157,19 +158,7 @@ class Counterfactual:
         its mechanism alone, or nothing is); ``ess`` and ``khat`` are of its importance weights (infinite and 0 where
         there are none); ``flagged`` units are not to be trusted.
         """
-        run = self._run
-        count = sum((mask.numpy().astype(int) for mask in run.missing.values()), np.zeros(len(self), dtype=int))
-        between = [((low > -torch.inf) | (high < torch.inf)).numpy() for low, high in run.bounds.values()]
-        columns: dict[str, Any] = {"missing": count, "intervals": sum(between, np.zeros(len(self), dtype=int))}
-        if run.latent is None:
-            columns |= {"method": "none", "ess": np.inf, "khat": 0.0, "flagged": False}
-        else:
-            found = run.latent
-            columns["missing"] = count - sum(mask.numpy().astype(int) for mask in found.space.carried.values())
-            open_ = sum((mask.numpy() for mask in found.space.inferred.values()), np.zeros(len(self), dtype=bool))
-            names = np.where(open_, found.rung, "none").astype(object)
-            columns |= {"method": names, "ess": found.ess, "khat": found.khat, "flagged": found.flagged}
-        return pd.DataFrame(columns, index=self.index)
+        return diagnostics_of(self._run)
 
     # -- answers -----------------------------------------------------------------------------------------------------
 

@@ -47,6 +47,9 @@ class Effect:
         Makes the effect unit by unit, for :attr:`units`.
     rows : str
         What has a value each: ``"units"`` or ``"groups"``.
+    diagnostics : pandas.DataFrame or None
+        How well what given units lack was inferred, a row a unit, as :attr:`pcm.Counterfactual.diagnostics`; None where
+        none lacks anything, and of effects whose average needs no posterior of it.
 
     Examples
     --------
@@ -62,6 +65,7 @@ class Effect:
     standard_error: float | None = None
     rows: str = "units"
     by_unit: Callable[[], Effect] | None = field(default=None, repr=False)
+    diagnostics: pd.DataFrame | None = field(default=None, repr=False)
 
     @cached_property
     def units(self) -> Effect:

@@ -240,9 +240,17 @@ def probability_of_necessity(scm: SCM, treatment: str, outcome: str, **options: 
         The two treatments, and the outcome ``y`` (1, 0, 1).
     data : DataFrame or dict, optional
         Units to average over (those with that treatment and outcome); fresh ones by default. ``.units`` has one
-        probability for each.
-    units, draws, seed
-        As for :func:`ate`.
+        probability for each. What a unit lacks is inferred as for :meth:`pcm.SCM.counterfactual` and averaged over; one
+        that lacks its own treatment or outcome is asked *given* that treatment and outcome, and counts in the average
+        by how probable they are.
+    units, draws, seed, method
+        As for :func:`ate`. ``.diagnostics`` says how well each unit's missing values were inferred.
+
+    Raises
+    ------
+    EvidenceError
+        What is conditioned on is open and cannot be supposed: a computed column, or "not 1" of a variable with more
+        than two values.
 
     Examples
     --------

@@ -35,7 +35,8 @@ class Lanes:
     space : Space or None
         What is missing, where anything is.
     drawn : callable or None
-        To the values of the inferred sites: ``(lane, unit, coordinate)`` and ``(lane, unit, site)``.
+        A slice or an index of lanes to their values of the inferred sites: ``(lane, unit, coordinate)`` and
+        ``(lane, unit, site)``.
     barren : callable or None
         A range of lanes to the uniforms of sites that nothing observed depends on.
     weights : Tensor ``(lane, unit)`` or None
@@ -45,7 +46,7 @@ class Lanes:
     count: int
     parameters: Mapping[str, Tensor] = field(default_factory=dict)
     space: Space | None = None
-    drawn: Callable[[], tuple[Tensor, Tensor]] | None = None
+    drawn: Callable[[slice | Tensor], tuple[Tensor, Tensor]] | None = None
     barren: Callable[[range], dict[str, Tensor]] | None = None
     weights: Tensor | None = None
     groups: int = 0
@@ -62,8 +63,8 @@ class Lanes:
         found: dict[str, Any] = {"parameters": {name: value[part] for name, value in self.parameters.items()}}
         if self.space is not None:
             assert self.drawn is not None
-            vectors, codes = self.drawn()
-            found |= {"vector": vectors[part], "codes": codes[part]}
+            vectors, codes = self.drawn(part)
+            found |= {"vector": vectors, "codes": codes}
             if self.barren is not None:
                 if isinstance(part, slice):
                     found["barren"] = self.barren(range(part.start, part.stop))
@@ -105,17 +106,23 @@ def lanes_of(
         )
     draws = fitted if fitted > 1 else draws
     each = torch.arange(draws) % fitted
-    drawn = Lanes(draws, {n: v[each] for n, v in parameters.items()}, latent.space, lambda: latent.draws, barren)
+
+    def of_draws(part: slice | Tensor) -> tuple[Tensor, Tensor]:
+        vectors, codes = latent.draws
+        return vectors[part], codes[part]
+
+    drawn = Lanes(draws, {n: v[each] for n, v in parameters.items()}, latent.space, of_draws, barren)
     if latent.space.width or barren is not None:
         return drawn, drawn
-    count = len(latent.space.configurations)
+    space = latent.space
+    count = len(space.configurations)
     place = torch.arange(fitted * count)
-    codes = latent.space.configurations[place % count][:, None].expand(-1, latent.space.units, -1)
+    nothing = torch.zeros(fitted * count, space.units, 0)
     exact = Lanes(
         fitted * count,
         {name: value[place // count] for name, value in parameters.items()},
-        latent.space,
-        lambda: (torch.zeros(fitted * count, latent.space.units, 0), codes),
+        space,
+        lambda part: (nothing[part], space.joint.at(place[part, None] % count)),
         weights=latent.chances.reshape(fitted * count, -1),
         groups=fitted,
     )

@@ -47,7 +47,7 @@ def infer_missing(run: Runs, values: Mapping[str, Tensor], draws: int, method: s
     links: Links | None = None
     unbounded = _unbounded(run)
 
-    def space_of(split: Tensor, finite: bool = True, windows: Windows | None = None) -> Space:
+    def space_of(split: Tensor, finite: bool | Tensor = True, windows: Windows | None = None) -> Space:
         nonlocal links
         space = Space(
             run.program,
@@ -79,9 +79,8 @@ def infer_missing(run: Runs, values: Mapping[str, Tensor], draws: int, method: s
         space = space_of(split, windows=windows)
         drawn = [name for name, mask in space.barren.items() if bool(mask.any())]
         if not space.width and drawn and all(map(space.enumerable, drawn)):
-            sizes = [*space.counts.values(), *(sites[name].cardinality or 1 for name in drawn)]
-            if math.prod(sizes) <= MAX_CONFIGURATIONS:
-                space = space_of(split, finite=False)  # then nothing is drawn
+            many = space.joint.own * _values(run, {name: space.barren[name] for name in drawn}) > MAX_CONFIGURATIONS
+            space = space_of(split, finite=many)  # of the others nothing is drawn
         _check_method(space, method)
         _check_known(run, values, space)
         found = infer_latent(space, run.parameters, fitted, draws=draws, seed=run.seed, rows=rows, method=method)
@@ -111,9 +110,9 @@ def infer_missing(run: Runs, values: Mapping[str, Tensor], draws: int, method: s
             finite = sites[name].cardinality is not None and not sites[name].inner
             if sites[name].discrete and not (finite and (sites[name].scalar or sites[name].one_hot)):
                 apart |= mask
-        counts = [sites[name].cardinality or 1 for name in run.missing if sites[name].discrete]
+        apart |= _values(run, {n: m for n, m in run.missing.items() if sites[n].discrete}) > MAX_CONFIGURATIONS
         found = None
-        together = method in ("auto", "gaussian") and not bool(apart.all()) and math.prod(counts) <= MAX_CONFIGURATIONS
+        together = method in ("auto", "gaussian") and not bool(apart.all())
         if together and space_of(apart, windows=windows_of(apart)).width <= WIDTH:
             found = infer(apart, "gaussian")
         if found is None:
@@ -172,6 +171,14 @@ def named_rows(error: EvidenceError, index: Any) -> EvidenceError:
     first = rows[:5]
     words = f"{error.message} Rows: {listed(first)}{', …' if len(rows) > 5 else ''}."
     return EvidenceError(words, column=error.column, rows=rows)  # type: ignore[attr-defined]
+
+
+def _values(run: Runs, missing: Mapping[str, Tensor]) -> Tensor:
+    """How many joint values the missing finite sites have in each unit, ``(unit,)``."""
+    found = torch.ones(run.units, dtype=torch.float64)
+    for name, mask in missing.items():
+        found = torch.where(mask, found * (run.structure.sites[name].cardinality or 1), found)
+    return found
 
 
 def _check_method(space: Space, method: str) -> None:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from pcm.infer.latent import LatentPosterior
+from pcm.infer.latent import LatentPosterior, nodes
 from pcm.query.lanes import Lanes
 from pcm.query.nodes import drawn_sites, node_lanes
 from pcm.query.quantile import smooth_quantile
@@ -174,10 +174,7 @@ def _gaussians(run: Evaluation, latent: LatentPosterior, world: str, name: str) 
         lanes * places,
         {key: value[part // count] for key, value in run.parameters.items()},
         space,
-        lambda: (
-            vectors.reshape(lanes * places, units, width),
-            space.configurations[part % count][:, None].expand(-1, units, -1),
-        ),
+        lambda some: (vectors.reshape(lanes * places, units, width)[some], space.joint.at(part[some, None] % count)),
     )
     found = (
         run.values_over(made, world, name).to(run.program.dtype).reshape(lanes, places, *run.site(name).shape(units))
@@ -201,7 +198,7 @@ def _atoms(run: Evaluation, latent: LatentPosterior, world: str, name: str) -> A
     lanes, covers = made
     assert lanes.weights is not None
     site = run.site(name)
-    units, places = run.units, lanes.count // len(latent.space.configurations)
+    units, places = run.units, len(nodes()[0])
     weights = lanes.weights.reshape(lanes.count, *([1] * len(site.inner)), units, *([1] * len(site.event)))
     values = run.values_over(lanes, world, name).to(run.program.dtype)
     found = Atoms(covers, torch.where(weights > 0, values, 0.0), weights)

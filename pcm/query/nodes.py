@@ -12,13 +12,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from pcm.infer.latent import LatentPosterior, nodes
+from pcm.infer.latent import MOST, LatentPosterior, nodes
 from pcm.query.lanes import Lanes
 
 __all__ = ["drawn_sites", "node_lanes"]
-
-#: Configurations up to which expectations run over the nodes of each.
-MOST = 16
 
 
 def drawn_sites(latent: LatentPosterior) -> Tensor:
@@ -36,15 +33,16 @@ def node_lanes(latent: LatentPosterior, parameters: Mapping[str, Tensor]) -> tup
             one |= mask
     integrated = torch.from_numpy(latent.rung == "quadrature") & (drawn == 0)
     finite = torch.from_numpy(latent.rung == "enumerate") & ((drawn == 0) | ((drawn == 1) & one))
-    covers, count = integrated | finite, len(space.configurations)
-    if latent.chances.shape[0] > 1 or count > MOST or not bool(covers.any()):
+    covers, count = (integrated | finite) & (space.joint.own <= MOST), min(len(space.configurations), MOST)
+    if latent.chances.shape[0] > 1 or not bool(covers.any()):
         return None
     place, width = nodes()
     normal = torch.exp(-0.5 * place**2) * width * (place.abs() < 8)  # beyond, the uniform below is 1
-    weights = latent.chances[0][:, None] * (normal / normal.sum())[:, None]  # (configuration, node, unit)
+    weights = latent.chances[0, :count, None] * (normal / normal.sum())[:, None]  # (configuration, node, unit)
     if latent.mass is not None:
-        weights = torch.where(integrated, latent.mass, weights)
-    vectors = latent.peak.vector[:, None] + latent.peak.factor.sum(-1)[:, None] * place[:, None, None]
+        weights = torch.where(integrated, latent.mass[:count], weights)
+    middle, line = latent.peak.vector[:count], latent.peak.factor[:count].sum(-1)
+    vectors = middle[:, None] + line[:, None] * place[:, None, None]
     lanes, uniform = count * len(place), torch.special.ndtr(place.clamp(-8, 8))
     part = torch.arange(lanes) // len(place)
     sites = {name: space.sites[name] for name, mask in space.barren.items() if bool(mask.any())}
@@ -62,10 +60,7 @@ def node_lanes(latent: LatentPosterior, parameters: Mapping[str, Tensor]) -> tup
         lanes,
         {name: value.expand(lanes, *value.shape[1:]) for name, value in parameters.items()},
         space,
-        lambda: (
-            vectors.reshape(lanes, space.units, space.width),
-            space.configurations[part][:, None].expand(-1, space.units, -1),
-        ),
+        lambda some: (vectors.reshape(lanes, space.units, space.width)[some], space.joint.at(part[some, None])),
         noise if sites else None,
         weights=weights.reshape(lanes, space.units),
         groups=1,

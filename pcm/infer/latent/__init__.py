@@ -8,8 +8,9 @@ from __future__ import annotations
 from pcm.infer.latent.integration import nodes as nodes
 from pcm.infer.latent.marginal import Marginal as Marginal
 from pcm.infer.latent.posterior import METHODS as METHODS
+from pcm.infer.latent.posterior import MOST as MOST
 from pcm.infer.latent.posterior import LatentPosterior as LatentPosterior
 from pcm.infer.latent.posterior import infer_latent as infer_latent
 from pcm.infer.latent.space import Space as Space
 
-__all__ = ["METHODS", "LatentPosterior", "Marginal", "Space", "infer_latent", "nodes"]
+__all__ = ["METHODS", "MOST", "LatentPosterior", "Marginal", "Space", "infer_latent", "nodes"]

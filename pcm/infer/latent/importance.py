@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from pcm.infer.latent.density import LIMIT, log_joint
+from pcm.infer.latent.enumeration import grouped
 from pcm.infer.latent.newton import Peak
 from pcm.infer.latent.smooth import smoothed
 from pcm.infer.latent.space import Space
@@ -51,9 +52,14 @@ class Found:
         )
 
 
-def proposals(lanes: int) -> int:
-    """How many proposals each unit gets, given parameter draws × configurations."""
-    return int(min(1024, max(64, 20_000 // lanes)))
+def proposals(own: Tensor, lanes: int) -> Tensor:
+    """How many proposals units with so many configurations get in each of them, ``(unit,)``.
+
+    >>> proposals(torch.tensor([1, 12, 200, 4000]), 1).tolist()
+    [1024, 1024, 78, 64]
+    """
+    size = torch.where(own > 1, grouped(own), 1)
+    return (20_000 // (lanes * size)).clamp(64, 1024)
 
 
 def weighted(
@@ -65,19 +71,20 @@ def weighted(
     draws: int,
     seed: int,
     rows: Any,
+    many: int,
     attempts: int = 5,
 ) -> Found:
-    """Importance resampled draws: Gaussian proposals, and wider Student ones for the units they do not serve."""
-    many = proposals(lanes * len(space.configurations))
-    configurations, units = space.configurations, space.units
-    count = len(configurations)
+    """Importance resampled draws of units that get ``many`` proposals each: Gaussian ones, and wider Student ones for
+    the units they do not serve."""
+    units = space.units
+    count = len(space.configurations)
     best: tuple[Tensor, Tensor, np.ndarray] | None = None
     left, part = torch.arange(units), space  # the units that are not served yet
     centre, factor, half_log_determinant = peak.vector, peak.factor, 0.5 * peak.log_determinant
     for attempt in range(attempts):  # Gaussian, Student, then Student fitted to what the last attempt found
         noise, log_density = _proposals(part, many, seed, rows[left.numpy()], attempt)
         vectors = centre[None] + (factor[None] @ noise[:, None, ..., None]).squeeze(-1)  # (proposal, lane, unit, d)
-        ratios = log_joint(part, parameters, lanes, configurations, vectors)  # (proposal, lane, unit)
+        ratios = log_joint(part, parameters, lanes, part.configurations, vectors)  # (proposal, lane, unit)
         ratios = ratios - (log_density[:, None] - half_log_determinant)
         shaped = ratios.reshape(many, lanes, count, len(left)) + torch.where(part.counted, 0.0, -torch.inf)
         # a unit's tail is that of its own configurations, whatever other units lack
@@ -117,7 +124,7 @@ def weighted(
     unit = torch.arange(units)
     picked = vectors[proposal, lane[:, None] * count + config, unit]
     ess = (1.0 / (weights**2).sum(1)).mean(0).numpy()
-    return Found(spread.sum(1), picked, configurations[config], ess, worst)
+    return Found(spread.sum(1), picked, space.joint.at(config), ess, worst)
 
 
 def _fitted(space: Space, vectors: Tensor, ratios: Tensor) -> tuple[Tensor, Tensor, Tensor]:

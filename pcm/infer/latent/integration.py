@@ -89,4 +89,4 @@ def _drawn(
         first, last = table[unit, right - 1], table[unit, right]
         part = ((level[draw] - first) / (last - first).clamp(min=1e-300)).clamp(0.0, 1.0)
         at[draw] = place[right - 1] + part * (place[right] - place[right - 1])
-    return peak.vector[where, unit] + line[where, unit] * at[..., None], space.configurations[chosen]
+    return peak.vector[where, unit] + line[where, unit] * at[..., None], space.joint.at(chosen)

@@ -183,7 +183,7 @@ class Marginal:
             uniform = {
                 name: torch.full((*sites[name].inner, space.units, *sites[name].noise), 0.5) for name in space.barren
             }
-            made = space.complete(parameters, vector, space.configurations[best], uniform)
+            made = space.complete(parameters, vector, space.joint.at(best), uniform)
             for name, value in made.items():
                 inner = len(sites[name].inner)
                 found[name] = found[name].index_copy(inner, part.rows, value.to(found[name].dtype))

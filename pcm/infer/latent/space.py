@@ -49,7 +49,7 @@ from pcm.infer.latent.coordinates import (
     spread,
     weighed,
 )
-from pcm.infer.latent.enumeration import counted, joint_codes, values_of
+from pcm.infer.latent.enumeration import Configurations, own_codes, values_of
 from pcm.infer.latent.links import Links, find_links
 from pcm.infer.latent.solve import TOLERANCE, Solved, solve
 from pcm.program import Program, Site, is_deterministic
@@ -75,8 +75,8 @@ class Space:
         Lowest and highest value of missing sites of one number, infinite for units that know neither.
     split : bool or bool tensor ``(unit,)``
         Whether (in which units) barren sites are set apart; otherwise all that is missing is inferred.
-    finite : bool
-        Whether finite barren sites are set apart too, and not enumerated with the rest.
+    finite : bool or bool tensor ``(unit,)``
+        Whether (in which units) finite barren sites are set apart too, and not enumerated with the rest.
     windows : dict of name to (Tensor ``(unit,)``, int), optional
         Lowest value and number of values between which a count without an upper bound is enumerated.
     solved : dict of name to bool tensor ``(unit,)``, optional
@@ -99,7 +99,7 @@ class Space:
         *,
         bounds: Mapping[str, tuple[Tensor, Tensor]] | None = None,
         split: bool | Tensor = True,
-        finite: bool = True,
+        finite: bool | Tensor = True,
         windows: Mapping[str, tuple[Tensor, int]] | None = None,
         solved: Mapping[str, Tensor] | None = None,
         parameters: Mapping[str, Tensor] | None = None,
@@ -127,7 +127,8 @@ class Space:
         self.links = links or (find_links(self, self.first) if self.solved else Links())
         self.carried = self.links.carried
         self.barren = {
-            name: mask & split & (finite or not self.enumerable(name)) for name, mask in barren_units(self).items()
+            name: mask & split & (finite if self.enumerable(name) else True)
+            for name, mask in barren_units(self).items()
         }
         open_ = {name: mask & ~self.barren[name] for name, mask in self.missing.items()}
         open_ |= {name: open_[name] & ~mask for name, mask in self.carried.items()}
@@ -180,24 +181,29 @@ class Space:
         return mask
 
     @cached_property
+    def joint(self) -> Configurations:
+        """The joint values of the missing discrete sites."""
+        return own_codes(self)
+
+    @property
     def configurations(self) -> Tensor:
-        """Joint codes of the missing discrete sites, ``(configuration, site)``."""
-        return joint_codes(self.counts)
+        """Their codes, ``(configuration, site)`` or ``(configuration, unit, site)``."""
+        return self.joint.codes
 
-    @cached_property
+    @property
     def counted(self) -> Tensor:
-        """Which configurations count for a unit, ``(config, unit)``: of a site that it has, only the first code; of one
-        in an interval, the codes within."""
-        return counted(self)
+        """Which of them count for a unit, ``(configuration, unit)``."""
+        return self.joint.counted
 
-    def narrowed(self, rows: Tensor) -> Space:
-        """The space of some units (a bool mask or positions), with the same coordinates and configurations."""
+    def narrowed(self, rows: Tensor, count: int | None = None) -> Space:
+        """The space of some units (a bool mask or positions), with the same coordinates and the first ``count``
+        configurations (default: all)."""
         made = copy.copy(self)
-        for name in ("active", "counted"):
-            made.__dict__.pop(name, None)
-        made.__dict__.update(slots=self.slots, configurations=self.configurations)
+        made.__dict__.pop("active", None)
+        made.__dict__.update(slots=self.slots)
         place = rows.nonzero().flatten() if rows.dtype == torch.bool else rows
         made.units = len(place)
+        made.joint = self.joint.narrowed(place, count)
 
         def part(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
             return {name: value.index_select(len(self.sites[name].inner), place) for name, value in values.items()}

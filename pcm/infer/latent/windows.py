@@ -91,11 +91,11 @@ def edge_share(space: Space, mass: Tensor) -> dict[str, tuple[float, float]]:
     for name, (low, size) in space.windows.items():
         if name not in space.discrete:
             continue
-        code = space.configurations[:, space.discrete.index(name)]
+        code = space.configurations[..., space.discrete.index(name)].reshape(len(space.configurations), -1)
         inferred = space.inferred[name]
         ends = []
         for end, counts in ((0, inferred & (low > 0)), (size - 1, inferred)):
-            part = mass[..., code == end, :].sum(-2)
+            part = torch.where(code == end, mass, 0.0).sum(-2)
             part = torch.where(counts, torch.nan_to_num(part), 0.0)
             ends.append(float(part.max()) if part.numel() else 0.0)
         found[name] = (ends[0], ends[1])

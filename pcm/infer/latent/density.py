@@ -114,7 +114,7 @@ def _possible(
     seed: int,
     rows: Any,
 ) -> Tensor:
-    """Where the evidence has probability zero at the start, the best of draws from the mechanisms instead."""
+    """Where the evidence has probability zero at the start, the first draw from the mechanisms where it has more."""
     if not space.width:
         return start
     idle = ~space.counted.repeat(lanes, 1)
@@ -143,7 +143,7 @@ def _possible(
         terms = torch.nan_to_num(
             log_joint(space, parameters, lanes, configurations, vector), nan=-torch.inf, neginf=-torch.inf
         )
-        better = terms > best
+        better = (terms > -torch.inf) & ~(best > -torch.inf)
         best, start = torch.where(better, terms, best), torch.where(better[..., None], vector, start)
     return start
 

@@ -69,30 +69,35 @@ def still(terms: Tensor) -> Peak:
 
 
 def climb(evaluate: Evaluate, start: Tensor, active: Tensor, iterations: int = 60, tolerance: float = 1e-13) -> Peak:
-    """Damped Newton steps from ``start`` until no unit gains; ``active`` is ``(unit, coordinate)``."""
+    """Damped Newton steps from ``start`` until no unit gains; ``active`` is ``(unit, coordinate)``.
+
+    A unit that has stopped stays where it is, however long others go on.
+    """
     vector = start
     terms, gradient, hessian = evaluate(vector)
     damping = torch.zeros_like(terms)
     rejected = torch.zeros_like(terms, dtype=torch.bool)
-    decrement = torch.full_like(terms, torch.inf)
+    decrement, moving = torch.full_like(terms, torch.inf), torch.ones_like(rejected)
     for iteration in range(iterations):
-        root, damping = _root(hessian, active, damping)
+        root, damped = _root(hessian, active, damping)
+        damping = torch.where(moving, damped, damping)
         step = torch.cholesky_solve((gradient * active).unsqueeze(-1), root).squeeze(-1)
-        decrement = 0.5 * (gradient * active * step).sum(-1)
+        decrement = torch.where(moving, 0.5 * (gradient * active * step).sum(-1), decrement)
         # everyone steps once: a start that happens to be near a mode is not at it
-        moving = ~(decrement <= tolerance * (1 + terms.abs())) | (iteration == 0)
+        moving = moving & (~(decrement <= tolerance * (1 + terms.abs())) | (iteration == 0))
         if not bool(moving.any()):
             break
         trial = vector + step * moving[..., None]
         new_terms, new_gradient, new_hessian = evaluate(trial)
-        better = (new_terms >= terms - 1e-10 * (1 + terms.abs())) & torch.isfinite(new_terms)
+        better = moving & (new_terms >= terms - 1e-10 * (1 + terms.abs())) & torch.isfinite(new_terms)
         rejected = moving & ~better
         kept = better[..., None]
         vector = torch.where(kept, trial, vector)
         gradient = torch.where(kept, new_gradient, gradient)
         hessian = torch.where(kept[..., None], new_hessian, hessian)
         terms = torch.where(better, new_terms, terms)
-        damping = torch.where(rejected, (10 * damping).clamp(min=1e-2), damping * (damping > 1e-4) / 10)
+        lower = torch.where(moving, damping * (damping > 1e-4) / 10, damping)
+        damping = torch.where(rejected, (10 * damping).clamp(min=1e-2), lower)
     root, shift = _root(hessian, active, torch.zeros_like(terms))
     eye = torch.eye(start.shape[-1], dtype=start.dtype).expand_as(root)
     factor = torch.linalg.solve_triangular(root.mT, eye, upper=True) * active[..., None]

@@ -318,7 +318,8 @@ class Space:
 
         def value(name: str, site: Site, fn: Any) -> Tensor:
             if site.discrete:
-                return self._coded(name, site, codes)
+                coded = self._coded(name, site, codes)
+                return torch.where(self.cells.open(self.inferred[name], name), coded, self.known[name])
             drawn = self._drawn(name, site, fn, level(name, site))
             column = biject_to(fn.support).inv(from_mechanism(site, fn, level(name, site), self.units))
             if name in self.bounds:

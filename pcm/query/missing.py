@@ -80,7 +80,7 @@ def infer_missing(run: Runs, values: Mapping[str, Tensor], draws: int, method: s
         drawn = [name for name, mask in space.barren.items() if bool(mask.any())]
         if not space.width and drawn and all(map(space.enumerable, drawn)):
             many = space.joint.own * _values(run, {name: space.barren[name] for name in drawn}) > MAX_CONFIGURATIONS
-            space = space_of(split, finite=many)  # of the others nothing is drawn
+            space = space_of(split, finite=many, windows=windows)  # of the others nothing is drawn
         _check_method(space, method)
         _check_known(run, values, space)
         found = infer_latent(space, run.parameters, fitted, draws=draws, seed=run.seed, rows=rows, method=method)

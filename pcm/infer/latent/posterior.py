@@ -37,7 +37,7 @@ from torch import Tensor
 
 from pcm.errors import EvidenceError
 from pcm.infer.latent.density import LIMIT, gaussian_units, peaks
-from pcm.infer.latent.enumeration import Configurations, apart
+from pcm.infer.latent.enumeration import MAX_CONFIGURATIONS, Configurations, apart
 from pcm.infer.latent.importance import Found, proposals, weighted
 from pcm.infer.latent.integration import COUNT, integrated
 from pcm.infer.latent.newton import Peak
@@ -161,8 +161,9 @@ def infer_latent(
     _check_possible(space, parameters, peak, log_weights)
     alive = (log_weights > -torch.inf).any(0)
     space, peak, order = _selected(space, peak, lanes, alive)  # without what the evidence of a unit rules out
-    log_weights = torch.where(space.counted, log_weights[:, order, torch.arange(space.units)], -torch.inf)
-    chances, own = log_weights.softmax(1), space.joint.own
+    if order is not None:
+        log_weights = torch.where(space.counted, log_weights[:, order, torch.arange(space.units)], -torch.inf)
+    chances = log_weights.softmax(1)
     count = len(space.configurations)
     ess, khat = np.full(space.units, math.inf), np.zeros(space.units)
     rung = np.where(space.active.any(-1).numpy(), "laplace", "enumerate").astype("<U11")
@@ -209,7 +210,7 @@ def infer_latent(
     if method in ("auto", "importance", "laplace") and len(those):
         attempts = 1 if method == "laplace" else 5
         # a configuration is left out where the Laplace approximation gives it next to nothing
-        weighty = (chances.amax(0) > LITTLE / own) | ~peak.converged.reshape(lanes, count, -1).all(0)
+        weighty = (chances.amax(0) > LITTLE / MAX_CONFIGURATIONS) | ~peak.converged.reshape(lanes, count, -1).all(0)
         few, tops, order = _selected(space, peak, lanes, weighty & space.counted)
         many = proposals(few.joint.own, lanes)
         for number in many[those].unique().tolist():
@@ -278,10 +279,11 @@ def _narrowed(space: Space, peak: Peak, lanes: int, place: Tensor, count: int) -
     return space.narrowed(place, count), Peak(**parts)
 
 
-def _selected(space: Space, peak: Peak, lanes: int, mask: Tensor) -> tuple[Space, Peak, Tensor]:
-    """Some of each unit's configurations, a mask ``(configuration, unit)``, and where they stood, likewise."""
+def _selected(space: Space, peak: Peak, lanes: int, mask: Tensor) -> tuple[Space, Peak, Tensor | None]:
+    """Some of each unit's configurations, a mask ``(configuration, unit)``, and where they stood, likewise; None where
+    nothing was left out."""
     if bool((mask == space.counted).all()):
-        return space, peak, torch.arange(len(mask))[:, None].expand(mask.shape)
+        return space, peak, None
     order = (~mask).to(torch.int8).argsort(dim=0, stable=True)[: max(1, int(mask.sum(0).max()))]
     unit = torch.arange(space.units)
     parts = {

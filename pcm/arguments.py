@@ -21,7 +21,7 @@ import numpy as np
 
 from pcm.errors import ArgumentError, UnknownNameError
 
-__all__ = ["check_count", "check_names", "check_positive", "check_probability", "check_seed"]
+__all__ = ["check_count", "check_names", "check_positive", "check_probability", "check_seed", "no_model"]
 
 
 def check_count(value: Any, name: str, *, bytes_each: int = 8) -> int:
@@ -104,6 +104,29 @@ def check_names(
         if each not in known:
             raise UnknownNameError(each, kind=kind, known=known, where=where)
     return tuple(value)
+
+
+def no_model(value: Any, needed: str = "a pcm.SCM") -> ArgumentError:
+    """The error of whoever was given something else than a model.
+
+    >>> def clinic(): ...
+    >>> print(no_model(clinic))
+    a pcm.SCM is needed; found the function 'clinic'. Wrap the program: pcm.SCM(clinic).
+    """
+    found, advice = f"a {type(value).__name__}", "One is made of a Pyro program: pcm.SCM(program)."
+    if value is None or isinstance(value, str):
+        found = repr(value)
+    elif isinstance(value, type):
+        found = f"the class {value.__name__}"
+    elif hasattr(value, "add_edge"):
+        advice = "A graph has no equations; a Pyro program does: pcm.SCM(program)."
+    elif getattr(value, "scm", None) is not None:
+        advice = "It holds one: its attribute .scm."
+    elif callable(value):
+        name = getattr(value, "__name__", "program")
+        found = found if name == "program" else f"the function '{name}'"
+        advice = f"Wrap the program: pcm.SCM({name if name.isidentifier() else 'program'})."
+    return ArgumentError(f"{needed} is needed; found {found}. {advice}")
 
 
 def _memory() -> float:

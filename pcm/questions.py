@@ -24,7 +24,7 @@ from pcm.query.bounds import bounds as run_bounds
 from pcm.query.criticism import Criticism
 from pcm.query.criticism import criticise as run_criticism
 from pcm.query.effect import Effect
-from pcm.query.model import Model
+from pcm.query.model import Model, model_of
 from pcm.query.overlap import Overlap
 from pcm.query.overlap import overlap as run_overlap
 from pcm.query.sensitivity import Sensitivity
@@ -369,7 +369,7 @@ def criticise(scm: SCM, data: Any, **options: Any) -> Criticism:
     >>> pcm.criticise(scm, scm.sample(300, seed=0), seed=0).passed
     True
     """
-    return run_criticism(*admit(_model(scm), data), **_known(run_criticism, options))
+    return run_criticism(*admit(model_of(scm), data), **_known(run_criticism, options))
 
 
 def overlap(scm: SCM, treatment: str, data: Any, **options: Any) -> Overlap:
@@ -400,7 +400,7 @@ def overlap(scm: SCM, treatment: str, data: Any, **options: Any) -> Overlap:
     >>> len(pcm.overlap(scm, "t", {"x": [0.0, 3.0], "t": [0.0, 1.0]}).flagged)
     1
     """
-    model, data = admit(_model(scm), data)
+    model, data = admit(model_of(scm), data)
     return run_overlap(model, treatment, data, **_known(run_overlap, options))
 
 
@@ -441,7 +441,7 @@ def sensitivity(scm: SCM, treatment: str, outcome: str, **options: Any) -> Sensi
 
 def _admitted(scm: Any, options: dict[str, Any]) -> tuple[Model, dict[str, Any]]:
     """The model and options of a question; private releases in ``data=`` stand under noisy children."""
-    model = _model(scm)
+    model = model_of(scm)
     if options.get("data") is not None:
         model, data = admit(model, options["data"])
         options = {**options, "data": data}
@@ -457,9 +457,3 @@ def _known(question: Callable[..., Any], options: dict[str, Any]) -> dict[str, A
                 f"'{name}' is no option of {question.__name__}; options: {listed(known)}.{suggestion(name, known)}"
             )
     return options
-
-
-def _model(scm: Any) -> Model:
-    if not isinstance(scm, SCM):
-        raise ArgumentError(f"a pcm.SCM is needed; found {type(scm).__name__}. Wrap the program: pcm.SCM(program).")
-    return scm._model

@@ -34,7 +34,7 @@ from pcm.private.programs import admit
 from pcm.program import Program
 from pcm.query.counterfactual import Counterfactual, counterfactual
 from pcm.query.likelihood import log_prob, target_of, told
-from pcm.query.model import Model, check_categories, read_categories
+from pcm.query.model import HasModel, Model, check_categories, read_categories
 from pcm.query.sampling import sample
 from pcm.query.saved import load_model, save_model
 from pcm.worlds.plan import intervened_graph
@@ -42,7 +42,7 @@ from pcm.worlds.plan import intervened_graph
 __all__ = ["SCM", "load"]
 
 
-class SCM:
+class SCM(HasModel):
     """A structural causal model written as a Pyro program.
 
     Every ``pyro.sample`` statement is a mechanism ``x = f(parents, u_x)`` with independent noise. The program is

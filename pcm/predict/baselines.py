@@ -34,6 +34,7 @@ from pcm.io.columns import Column
 from pcm.io.frames import read_evidence
 from pcm.predict.design import rows_of, variable_of
 from pcm.predict.unfitted import check_fitted
+from pcm.query.model import model_of
 
 __all__ = ["AnchorRegression", "ParentsOnly"]
 
@@ -136,9 +137,7 @@ class ParentsOnly(BaseEstimator):
 
     def fit(self, X: pd.DataFrame, y: Any = None) -> ParentsOnly:
         """Fit to rows that have the parents, and the outcome unless ``y`` is given."""
-        if not hasattr(self.scm, "_model"):
-            raise ArgumentError(f"scm={self.scm!r} is no pcm.SCM.")
-        sites = self.scm._model.structure.sites
+        sites = model_of(self.scm).structure.sites
         check_names([self.outcome], "outcome", sites)
         check_names(self.hidden, "hidden", sites)
         self.parents_ = [name for name in self.scm.graph.pred[self.outcome] if name not in self.hidden]

@@ -47,6 +47,7 @@ from pcm.predict.releases import released_rows, told_by_noise
 from pcm.predict.response import responses
 from pcm.predict.unfitted import check_fitted
 from pcm.predict.wiring import Wiring
+from pcm.query.model import model_of
 from pcm.requirement import Requirement, target_plan
 from pcm.requirement.copies import Copies
 
@@ -314,8 +315,8 @@ class _Causal(BaseEstimator):
         check_count(self.states, "states")
         check_count(self.copies, "copies")
         check_seed(self.seed)
-        if self.scm is not None and not hasattr(self.scm, "_model"):
-            raise ArgumentError(f"scm={self.scm!r} is no pcm.SCM.")
+        if self.scm is not None:
+            model_of(self.scm)
         given = self.requirements
         if isinstance(given, Requirement | Mapping | str) or not isinstance(given, Collection):
             raise ArgumentError(f"requirements={given!r}: a list of requirements, empty for none.")
@@ -461,6 +462,7 @@ class CausalClassifier(ClassifierMixin, _Causal):
 
     def fit(self, X: Any, y: Any = None) -> Any:
         if self.scm is not None:
+            model_of(self.scm)
             site, labels = self._sites[self._name], self._labels.get(self._name)
             if site.cardinality is None:
                 raise ArgumentError(f"'{self._name}' is a {site.family}, no category: take CausalRegressor.")

@@ -33,7 +33,7 @@ from pcm.predict.baselines import AnchorRegression, ParentsOnly
 from pcm.predict.design import variable_of
 from pcm.predict.family_of_worlds import Shifts, read_family, shifted, worst_in_ball
 from pcm.predict.reading import Reader, outcome_name
-from pcm.query.model import Model
+from pcm.query.model import Model, model_of
 from pcm.query.sampling import sample
 from pcm.worlds import lane_count
 
@@ -112,8 +112,7 @@ def interventional_risk(
     >>> abs(found.risk - 2.25) < 0.03  # 1.25 + (2 / 2)²
     True
     """
-    if not hasattr(scm, "_model"):
-        raise ArgumentError(f"scm={scm!r} is no pcm.SCM.")
+    base = model_of(scm)
     check_count(draws, "draws")
     check_seed(seed)
     if data is None or not scm.covariates:
@@ -122,7 +121,6 @@ def interventional_risk(
         raise DataError(f"data= is a DataFrame; found {type(data).__name__}.")
     if not isinstance(baselines, bool | Mapping):
         raise ArgumentError(f"baselines={baselines!r}: True, or a dict of name to fitted predictor.")
-    base: Model = scm._model
     name = outcome_name(model, outcome, base.structure.sites)
     made = read_family(family, base, name)
     finite = base.structure.sites[name].cardinality

@@ -36,7 +36,7 @@ from pcm.predict.design import variable_of
 from pcm.predict.moved import frame_in, in_worlds
 from pcm.predict.reading import Reader, outcome_name
 from pcm.query.evidence import columns_of
-from pcm.query.model import Model
+from pcm.query.model import Model, model_of
 
 __all__ = ["Twins", "twins"]
 
@@ -93,11 +93,9 @@ def twins(
     >>> round(found.max, 9), found.settled
     (0.2, True)
     """
-    if not hasattr(scm, "_model"):
-        raise ArgumentError(f"scm={scm!r} is no pcm.SCM.")
+    base = model_of(scm)
     check_count(draws, "draws")
     check_seed(seed)
-    base: Model = scm._model
     sites = base.structure.sites
     if not isinstance(source, str) or source not in sites:
         raise UnknownNameError(source, known=list(sites))

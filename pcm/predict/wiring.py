@@ -19,6 +19,7 @@ from typing import Any
 import networkx as nx
 
 from pcm.errors import ArgumentError, DataError, UnknownNameError, listed
+from pcm.query.model import model_of
 from pcm.requirement import Copy, Requirement, TargetPlan, target_plan
 
 __all__ = ["Wiring", "outcome_of", "target_of"]
@@ -130,6 +131,5 @@ def outcome_of(requirements: Sequence[Any]) -> str:
 def target_of(scm: Any, requirements: Sequence[Any]) -> TargetPlan:
     """The target of some requirements on a model; see :meth:`Wiring.of` for what is refused."""
     outcome = outcome_of(requirements)
-    if not hasattr(scm, "_model"):
-        raise ArgumentError(f"scm={scm!r} is no pcm.SCM.")
+    model_of(scm)
     return Wiring.of(scm.graph, list(requirements), outcome).plan

@@ -37,8 +37,9 @@ import pandas as pd
 from pcm.arguments import check_count, check_positive, check_seed
 from pcm.errors import ArgumentError, ClaimError, listed
 from pcm.private.curve import DROP, MEASURES, NONE, TARGETED, UNIFORM, Worlds, best_split, read_worlds
-from pcm.private.promises import RAW, read_graph, read_names
+from pcm.private.promises import RAW, read_names
 from pcm.private.separation import check_graph, open_trails
+from pcm.query.model import model_of
 
 if TYPE_CHECKING:
     from pcm.figures.chart import Chart
@@ -206,7 +207,7 @@ def targeted(
         raise ArgumentError(f"epsilons={epsilons!r}: a list of ε is needed.")
     if mechanism is not None and not callable(mechanism):
         raise ArgumentError(f"mechanism={mechanism!r}: a function (name, epsilon, values) → mechanism is needed.")
-    program = read_graph(scm)
+    model, program = model_of(scm), scm.graph
     secrets, known = read_names(private, program, "private"), read_names(adversary, program, "adversary", empty=True)
     names, (goal,) = read_names(candidates, program, "candidates"), read_names(utility, program, "utility")
     if set(secrets) & set(known):
@@ -220,7 +221,7 @@ def targeted(
         check_graph(graph, program)
     trails = open_trails(program if graph is None else graph, secrets, names, known)
     free = tuple(name for name in names if name not in trails)
-    worlds = read_worlds(scm._model, secrets, known, goal, names, measure, mechanism, draws, seed)
+    worlds = read_worlds(model, secrets, known, goal, names, measure, mechanism, draws, seed)
     rows: list[dict[str, Any]] = []
     splits = {}
     for budget in budgets:

@@ -45,8 +45,9 @@ from pcm.private.kernels import composed, cost_words
 from pcm.private.mechanism import Mechanism
 from pcm.private.model_leak import model_leak
 from pcm.private.separation import check_graph, open_trails, openers
+from pcm.query.model import model_of
 
-__all__ = ["Claims", "claims", "read_graph", "read_names", "read_releases"]
+__all__ = ["Claims", "claims", "read_names", "read_releases"]
 
 RAW = "raw"
 
@@ -178,7 +179,7 @@ def claims(
     check_count(draws, "draws")
     if seed is not None:
         check_seed(seed)
-    program = read_graph(scm)
+    model, program = model_of(scm), scm.graph
     check_delta(delta)
     secrets = read_names(private, program, "private")
     known = read_names(adversary, program, "adversary", empty=True)
@@ -189,9 +190,9 @@ def claims(
         )
     made = read_releases(releases, program)
     # answers of a mechanism that the program itself contains are released as they are, and cost what it costs
-    inside = _noised_inside(scm._model, releases)
+    inside = _noised_inside(model, releases)
     made |= inside
-    claimed = program if graph is None else _with_noise(graph, program, scm._model)
+    claimed = program if graph is None else _with_noise(graph, program, model)
     check_graph(claimed, program)
     return Claims(
         _unconditional(made, delta),
@@ -201,19 +202,6 @@ def claims(
         adversary=known,
         releases=made,
     )
-
-
-def read_graph(scm: Any) -> nx.DiGraph:
-    """The graph of a model.
-
-    Raises
-    ------
-    ArgumentError
-        Something that is no SCM.
-    """
-    if not hasattr(scm, "_model"):
-        raise ArgumentError(f"a pcm.SCM is needed; found {scm!r}: pcm.SCM(program).")
-    return scm.graph
 
 
 def read_names(names: Any, graph: nx.DiGraph, role: str, *, empty: bool = False) -> tuple[str, ...]:

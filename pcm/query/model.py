@@ -19,13 +19,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pcm.arguments import no_model
 from pcm.errors import ArgumentError, ProgramError, QueryError, UnknownNameError, listed
 from pcm.infer import Posterior
 from pcm.infer.seeding import seeded
 from pcm.program import Program, Structure
 from pcm.worlds import Intervention, Target, choose_seed, read_interventions
 
-__all__ = ["Model", "check_categories", "read_categories"]
+__all__ = ["HasModel", "Model", "check_categories", "model_of", "read_categories"]
 
 
 @dataclass(frozen=True)
@@ -153,6 +154,25 @@ class Model:
             for _ in range(draws):
                 self.program.execute(act, 1, blank)
         return {name: torch.stack(found[name]) for name in self.free}
+
+
+class HasModel:
+    """What stands for one model before users: :class:`pcm.SCM`, which is a layer above."""
+
+    _model: Model
+
+
+def model_of(scm: Any) -> Model:
+    """The model of an SCM.
+
+    Raises
+    ------
+    ArgumentError
+        Something else was given; the message says what, and what to do.
+    """
+    if not isinstance(scm, HasModel):
+        raise no_model(scm)
+    return scm._model
 
 
 def read_categories(categories: Any) -> dict[str, tuple[Any, ...]]:

@@ -21,6 +21,7 @@ import networkx as nx
 import numpy as np
 import pandas as pd
 
+from pcm.arguments import no_model
 from pcm.errors import ArgumentError, DataError, GraphError, listed
 from pcm.scm import SCM
 from pcm.trust.linear_law import LinearLaw
@@ -135,10 +136,9 @@ def members(given: Any) -> list[Any] | None:
             inner = members(member)
             found += [member] if inner is None else inner
         return found
-    hint = " Wrap the program: pcm.SCM(program)." if callable(given) else ""
     if isinstance(given, nx.Graph):
-        hint = " Write an undirected edge as both a → b and b → a of a DiGraph."
-    raise ArgumentError(f"check takes a pcm.SCM, a DiGraph, or a list of them; found {type(given).__name__}.{hint}")
+        raise ArgumentError("an undirected edge is written as both a → b and b → a of a DiGraph; found a Graph.")
+    raise no_model(given, "a pcm.SCM, a DiGraph, or a list of them")
 
 
 def fitted_law(graph: nx.DiGraph, data: Any) -> LinearLaw:

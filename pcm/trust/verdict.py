@@ -21,10 +21,11 @@ import networkx as nx
 import numpy as np
 import pandas as pd
 
-from pcm.errors import ArgumentError, QueryError, UnknownNameError
+from pcm.errors import QueryError, UnknownNameError
 from pcm.graph import SVG
 from pcm.query.account import Account
 from pcm.query.effect import Effect
+from pcm.query.model import model_of
 from pcm.requirement import Requirement
 from pcm.requirement.picture import draw
 from pcm.scm import SCM
@@ -152,8 +153,7 @@ class Verdict:
         QueryError
             The predictor, or the other model, is not linear.
         """
-        if not hasattr(scm, "_model"):
-            raise ArgumentError(f"risk_under takes a pcm.SCM; found {scm!r}.")
+        model_of(scm)
         row = self.row(self.delivered if name is None else name)
         law = linear_law(scm)
         if row.predictor is None or isinstance(law, str):

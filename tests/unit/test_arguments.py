@@ -155,6 +155,56 @@ def test_names(call, name):
         call(name)
 
 
+NO_MODELS = [
+    (hospital, "found the function 'hospital'. Wrap the program: pcm.SCM(hospital)."),
+    (pcm.SCM, "found the class SCM. One is made of a Pyro program: pcm.SCM(program)."),
+    (None, "found None."),
+    ("A", "found 'A'."),
+    (SCM.graph, "found a CausalGraph. A graph has no equations; a Pyro program does: pcm.SCM(program)."),
+    (pcm.CausalRegressor(SCM, "Y"), "found a CausalRegressor. It holds one: its attribute .scm."),
+    (pcm.Violation(SCM, [FAIR], inputs=INPUTS, units=9), "found a Violation."),
+]
+
+
+@pytest.mark.parametrize(("other", "words"), NO_MODELS)
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda scm: pcm.ate(scm, "A", "Y"),
+        lambda scm: pcm.overlap(scm, "A", ROWS),
+        lambda scm: pcm.criticise(scm, ROWS),
+        lambda scm: pcm.sensitivity(scm, "A", "Y"),
+        lambda scm: pcm.probability_of_necessity(scm, "A", "Y"),
+        lambda scm: pcm.CausalRegressor(scm or "A", "Y").fit(ROWS),  # without a model it is a plain regression
+        lambda scm: pcm.CausalClassifier(scm or "A", "Y").fit(ROWS),
+        lambda scm: pcm.ParentsOnly(scm, "Y").fit(ROWS),
+        lambda scm: pcm.Violation(scm, [FAIR], inputs=INPUTS),
+        lambda scm: pcm.violation(lambda rows: rows[..., 0], scm, [FAIR], inputs=INPUTS),
+        lambda scm: pcm.augment(scm, ROWS, [FAIR]),
+        lambda scm: pcm.twins(lambda rows: rows["X"], scm, ROWS, "A", outcome="Y"),
+        lambda scm: pcm.interventional_risk(lambda rows: rows["X"], scm, {"A": 0.0}, outcome="Y"),
+        lambda scm: pcm.private.claims(scm, {"X": "raw"}, private="A"),
+        lambda scm: pcm.private.targeted(scm, private="A", candidates=["X"], utility="Y", epsilon=1.0),
+        lambda scm: pcm.check(SCM, [FAIR]).risk_under(scm),
+    ],
+)
+def test_models(call, other, words):
+    with pytest.raises(ArgumentError) as caught:
+        call(other)
+    assert str(caught.value).startswith("a pcm.SCM is needed; found ")
+    assert words in str(caught.value) or other is None
+
+
+@pytest.mark.parametrize("other", [hospital, 5])
+@pytest.mark.parametrize(
+    "call",
+    [lambda scm: pcm.check(scm, [FAIR]), lambda scm: pcm.identify(scm, "A", "Y"), lambda t: pcm.bounds(t, "PNS(A, Y)")],
+)
+def test_models_or_what_else_will_do(call, other):
+    with pytest.raises(ArgumentError, match=r"a pcm.SCM.* or .* is needed; found (the function 'hospital'|a int)\."):
+        call(other)
+
+
 @pytest.mark.parametrize(
     ("call", "words"),
     [
@@ -165,7 +215,6 @@ def test_names(call, name):
         (lambda: pcm.identify(SCM.graph, "A", "Y", confounded=None), "confounded=None: a list of pairs"),
         (lambda: pcm.path_effect(SCM, "A", "Y", paths=[5]), "5 is not a path"),
         (lambda: pcm.check(SCM, [FAIR], simulate="yes"), "simulate='yes': True or False"),
-        (lambda: pcm.check(SCM, [FAIR]).risk_under("x"), "risk_under takes a pcm.SCM"),
         (lambda: SCM.counterfactual(ROWS, worlds={"": {"A": 0.0}}), "a world's name"),
         (lambda: pcm.Grid(5), "a grid is a list of values"),
         (lambda: pcm.Grid(x=5), "a grid is a list of values"),

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 import networkx as nx
 
+from pcm.arguments import no_model
 from pcm.errors import ArgumentError, GraphError, UnknownNameError, listed
 from pcm.graph.identify.algorithm import Hedge, HedgeFound, conditional_effect, effect
 from pcm.graph.identify.criteria import front_door, instrument
@@ -113,8 +114,10 @@ def _read(
 ) -> tuple[nx.DiGraph, set[Any], _Asked]:
     """The graph with a node for every confounder, the unobserved nodes, and what is asked, in the graph's order."""
     dag = graph if isinstance(graph, nx.Graph) else getattr(graph, "graph", graph)
-    if not isinstance(dag, nx.DiGraph) or dag.is_multigraph():
-        raise ArgumentError(f"a networkx.DiGraph or an SCM is needed; found {type(graph).__name__}.")
+    if isinstance(dag, nx.Graph) and (not dag.is_directed() or dag.is_multigraph()):
+        raise ArgumentError(f"a networkx.DiGraph is needed, an arrow from each cause; found a {type(dag).__name__}.")
+    if not isinstance(dag, nx.DiGraph):
+        raise no_model(graph, "a pcm.SCM or a DiGraph")
     if not nx.is_directed_acyclic_graph(dag):
         cycle = [edge[0] for edge in nx.find_cycle(dag)]
         words = " → ".join(map(str, [*cycle, cycle[0]]))

@@ -23,7 +23,7 @@ from pcm.query.bounds.programme import Solved, solve
 from pcm.query.bounds.programs import graph_of_model, law_of_model
 from pcm.query.bounds.question import Atom, Query
 from pcm.query.bounds.result import Bounds
-from pcm.query.bounds.tables import read_table
+from pcm.query.bounds.tables import check_table, read_table
 from pcm.query.bounds.units import frechet
 from pcm.query.bounds.worlds import Asked
 from pcm.query.model import Model
@@ -125,6 +125,7 @@ def bounds(
             return frechet(source, asked, data, draws=draws, seed=seed)
         laws, experiments = _laws_of_model(source, asked, pairs, latent, data, experiments, draws, seed)
     else:
+        check_table(source)
         if graph is None:
             raise ArgumentError("a table needs its graph: graph='z -> x -> y; x <-> y', a networkx.DiGraph, or edges.")
         plain, more = parse_graph(graph)

@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pcm.arguments import no_model
 from pcm.errors import ArgumentError, DataError, QueryError, UnknownNameError, listed
 
-__all__ = ["MAX_CELLS", "Table", "read_table"]
+__all__ = ["MAX_CELLS", "Table", "check_table", "read_table"]
 
 #: Cells of a joint table beyond which it is refused.
 MAX_CELLS = 2**20
@@ -76,6 +77,7 @@ def read_table(
     UnknownNameError
         A variable that the table does not have.
     """
+    check_table(source)
     frame, weight = _frame(source, list(names))
     kept = [name for name in names if name in frame.columns]
     absent = [name for name in names if name not in frame.columns]
@@ -106,12 +108,18 @@ def read_table(
     return Table(tuple(kept), found, array / size, False, int(size))
 
 
+def check_table(source: Any) -> None:
+    """Raise an ArgumentError where the source is of no kind that :func:`read_table` reads."""
+    if not isinstance(source, pd.DataFrame | pd.Series | Mapping) and not _is_array(source):
+        raise no_model(source, "a pcm.SCM or a table (DataFrame, Series, DataArray, dict)")
+
+
 # -- private ---------------------------------------------------------------------------------------------------------
 
 
 def _frame(source: Any, names: list[str]) -> tuple[pd.DataFrame, tuple[np.ndarray, bool] | None]:
     """Columns, and the weights of the rows with whether they are probabilities."""
-    if hasattr(source, "dims") and hasattr(source, "to_series"):  # an xarray.DataArray
+    if _is_array(source):
         source = source.to_series()
     if isinstance(source, pd.Series):
         if None in source.index.names:
@@ -126,14 +134,15 @@ def _frame(source: Any, names: list[str]) -> tuple[pd.DataFrame, tuple[np.ndarra
             frame = pd.DataFrame(list(source), columns=names)
             return frame, _weights(np.array(list(source.values()), float), None, "the dict")
         source = pd.DataFrame(dict(source))
-    if not isinstance(source, pd.DataFrame):
-        raise ArgumentError(
-            f"a {type(source).__name__} is no table: give a pcm.SCM, a DataFrame, a Series, a DataArray or a dict."
-        )
     for column, probability in [*((c, True) for c in _PROBABILITY), *((c, False) for c in _COUNT)]:
         if column in source.columns and column not in names:
             return source, _weights(source[column].to_numpy(float), probability, f"column '{column}'")
     return source, None
+
+
+def _is_array(source: Any) -> bool:
+    """Whether it is an ``xarray.DataArray``."""
+    return hasattr(source, "dims") and hasattr(source, "to_series")
 
 
 def _weights(values: np.ndarray, probability: bool | None, what: str) -> tuple[np.ndarray, bool]:

@@ -383,7 +383,7 @@ GOOD = instrument([0.5, 0.2, 0.2, 0.1], [0.1, 0.2, 0.3, 0.4])
             QueryError,
             "takes 99 values",
         ),
-        (3.0, ArgumentError, "a float is no table"),
+        (3.0, ArgumentError, "a pcm.SCM or a table .*; found a float"),
         (instrument([0.9, 0.0, 0.1, 0.0], [0.0, 0.9, 0.1, 0.0]), GraphError, "instrumental inequality: .* = 1.8 > 1"),
     ],
 )

@@ -233,7 +233,7 @@ def test_shown():
         (lambda: pcm.check(SCM, []), ArgumentError, "list of requirements"),
         (lambda: pcm.check(SCM, ["A"]), ArgumentError, "no requirement"),
         (lambda: pcm.check(SCM, [FAIR, Requirement("A", outcome="Z")]), ArgumentError, "one outcome"),
-        (lambda: pcm.check(hospital, [FAIR]), ArgumentError, "found function"),
+        (lambda: pcm.check(hospital, [FAIR]), ArgumentError, "found the function 'hospital'"),
         (lambda: pcm.check(SCM, [FAIR], inputs=["Y"]), ArgumentError, "is among the inputs"),
         (lambda: pcm.check(SCM, [FAIR], inputs=["W"]), UnknownNameError, "'W' is not a variable"),
         (lambda: pcm.check(SCM, [FAIR], hidden="E"), ArgumentError, "a list of names"),

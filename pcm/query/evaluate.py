@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, Self
 
@@ -29,9 +29,8 @@ from torch import Tensor
 from pcm.couplings import unwrap
 from pcm.errors import PCMError, QueryError
 from pcm.program import Site
-from pcm.query.board import Fold, Payload
 from pcm.query.moments import Moments, moments_of
-from pcm.query.runs import Runs
+from pcm.query.runs import Fold, Payload, Runs
 from pcm.worlds import CHUNK, Factual, Function, PerUnit, Replayed, Stochastic
 
 __all__ = ["Evaluation"]
@@ -81,16 +80,15 @@ class Evaluation(Runs):
             total = found.new_zeros((self.lanes, *found.shape[1:])) if total is None else total
             return total.index_add_(0, torch.arange(part.start, part.stop) // count, found)
 
-        kind = name, payload.__qualname__
         within = self._within(branches)
         if within and not self.looped:
             flat = {source: branches[source] for source in branches if source not in within}
             count = math.prod(flat.values())
             try:
-                return self.main.collapse(self._enumerate(world, flat, one, add, kind, within), axis)
+                return self.main.collapse(self._enumerate(world, flat, one, add, within), axis)
             except (RuntimeError, TypeError, ValueError, NotImplementedError, PCMError):
                 count = math.prod(branches.values())  # what cannot be mapped over, or fails for good in a plain run
-        return self.main.collapse(self._enumerate(world, branches, one, add, kind), axis)
+        return self.main.collapse(self._enumerate(world, branches, one, add), axis)
 
     def _within(self, branches: dict[str, int]) -> dict[str, int]:
         """The last sites of ``branches`` whose assignments fit into one chunk with a lane's units."""
@@ -109,7 +107,6 @@ class Evaluation(Runs):
         branches: dict[str, int],
         payload: Payload,
         fold: Fold,
-        kind: Hashable = None,
         within: Mapping[str, int] | None = None,
     ) -> Any:
         """Run the world under every parameter draw and joint assignment of ``branches`` (and, summed, ``within``)."""
@@ -122,8 +119,7 @@ class Evaluation(Runs):
             lanes = self.main.inputs(lane // count)
             return {**lanes, "assigned": assigned} if branches else lanes or {"lane": lane}  # something to map over
 
-        kind = None if kind is None else ("enumerated", kind, tuple(branches.items()), tuple((within or {}).items()))
-        return self._over(world, payload, self.lanes * count, inputs=inputs, kind=kind, fold=fold, within=within)
+        return self._over(world, payload, self.lanes * count, inputs=inputs, fold=fold, within=within)
 
     @cached_property
     def alike(self) -> tuple[Self, Tensor] | None:
@@ -165,7 +161,6 @@ class Evaluation(Runs):
             lambda made, past: {"sum": payload(made, past)},
             self.draws,
             inputs=self._noise(world, sources),
-            kind=self._noise_kind(payload.__qualname__, world, name, sources),
             fold=add,
             states=self.sampled,
         )
@@ -215,7 +210,6 @@ class Evaluation(Runs):
                 },
                 self.lanes,
                 inputs=self.main.inputs,
-                kind=("average", name),
                 fold=add,
             )
             found = total[0] / self.lanes

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, Self
@@ -27,7 +27,6 @@ from torch import Tensor
 
 from pcm.io import row_ids
 from pcm.program import Site
-from pcm.query.board import Asked, Board, Fold, Payload
 from pcm.query.evidence import check_cells, check_finite
 from pcm.query.lanes import Lanes, lanes_of
 from pcm.query.memory import Store, check_fits
@@ -41,7 +40,6 @@ from pcm.worlds import (
     Replayed,
     Stochastic,
     Target,
-    WorldPlan,
     factual,
     noise_given,
     over_lanes,
@@ -49,18 +47,21 @@ from pcm.worlds import (
     sum_within,
 )
 
-__all__ = ["Runs"]
+__all__ = ["Fold", "Payload", "Runs"]
 
 Intervention = Any
+
+#: What is wanted of a world's run.
+Payload = Callable[[Replayed, Factual], dict[str, Tensor]]
+
+#: Takes what it returned before (None at first), the outputs of a chunk of lanes, and its slice.
+Fold = Callable[[Any, dict[str, Tensor], slice], Any]
 
 #: Bytes of intermediate results that are kept at least where many worlds are asked for one outcome.
 LEAST = 2**26
 
 #: Numbers a value that a chunk is laid out for; of longer noise, or wider tables, it has fewer lanes.
 _SHORT = 16
-
-#: Worlds that share a factual run at most.
-TOGETHER = 16
 
 
 class Runs:
@@ -122,7 +123,6 @@ class Runs:
         self.base, self.plans = plans_of(model, worlds, references or {}, index)
         self.model = model = replace(model, interventions=self.base.interventions)
         self.looped = False
-        self._board: Board | None = None
         # the same site's noise in world after world
         self._uniforms = Store(0 if len(worlds) < 2 else LEAST // 2 if limit is None else limit // 8)
         size = self._result_size()
@@ -250,70 +250,55 @@ class Runs:
         lanes: int,
         *,
         inputs: Callable[[slice], dict[str, Any]],
-        kind: Hashable = None,
         fold: Fold | None = None,
         states: Lanes | None = None,
         within: Mapping[str, int] | None = None,
     ) -> Any:
-        """One world's payload over lanes of knowledge (of ``states``), assignments or uniforms.
+        """The world's payload over lanes of knowledge (of ``states``), assignments or uniforms.
 
         Parameters
         ----------
-        kind : hashable, optional
-            Worlds of one kind have equal lanes and inputs: where several are asked together, they share a run.
         fold : callable, optional
             Takes what it returned before (None at first), a chunk's outputs and its slice; then nothing is stacked.
         within : dict of site to cardinality, optional
             Random sites over whose assignments the payload is summed inside each lane.
         """
-        asked = Asked(world, payload, lanes, inputs, kind, fold, states, within or {})
-        return self._run([asked])[0] if self._board is None else self._board.answer(asked)
+        evidence, states, plan, within = self.evidence, states or self.main, self.plans.get(world), within or {}
 
-    def _run(self, asked: Sequence[Asked]) -> list[Any]:
-        """Worlds of one kind under the same lanes; the factual world of each lane is run once for all of them."""
-        evidence, states = self.evidence, asked[0].states or self.main
-
-        def one(lane: dict[str, Any]) -> dict[Any, Tensor]:
+        def one(lane: dict[str, Any]) -> dict[str, Tensor]:
             parameters = lane.get("parameters") or self._lane_parameters(0)
             if "parameters" in lane:
                 past = self._factual({**evidence, **states.missing_values(lane)}, parameters)
             else:
                 past = self.past
-            out: dict[Any, Tensor] = {}
-            for place, each in enumerate(asked):
-                plan = self.plans.get(each.world)
 
-                def one_of(
-                    assigned: dict[str, Tensor], each: Asked = each, plan: WorldPlan | None = plan
-                ) -> dict[str, Tensor]:
-                    if plan is None:
-                        return each.payload(Replayed(), past)
-                    given = {**lane.get("assigned", {}), **assigned}
-                    made = replay(self.program, plan, past, parameters, assigned=given, uniform=lane.get("uniform"))
-                    return each.payload(made, past)
+            def assigned(codes: dict[str, Tensor]) -> dict[str, Tensor]:
+                if plan is None:
+                    return payload(Replayed(), past)
+                given = {**lane.get("assigned", {}), **codes}
+                made = replay(self.program, plan, past, parameters, assigned=given, uniform=lane.get("uniform"))
+                return payload(made, past)
 
-                out |= {(place, name): value for name, value in sum_within(one_of, each.within).items()}
-            return out
+            return sum_within(assigned, within)
 
-        folded: list[Any] = [None] * len(asked)
+        folded: Any = None
 
-        def reduce(out: dict[Any, Tensor], part: slice) -> None:
-            for place, each in enumerate(asked):
-                assert each.fold is not None
-                folded[place] = each.fold(folded[place], _of(out, place), part)
+        def reduce(out: dict[str, Tensor], part: slice) -> None:
+            nonlocal folded
+            assert fold is not None
+            folded = fold(folded, out, part)
 
-        first = asked[0]
         with self.program.sealed():
             out, looped = over_lanes(
                 one,
-                first.inputs,
-                first.lanes,
-                size=self.units * self._width * math.prod(first.within.values()),
+                inputs,
+                lanes,
+                size=self.units * self._width * math.prod(within.values()),
                 room=self._room,
-                reduce=None if first.fold is None else reduce,
+                reduce=None if fold is None else reduce,
             )
         self.looped |= looped
-        return [_of(out, place) for place in range(len(asked))] if first.fold is None else folded
+        return out if fold is None else folded
 
     @cached_property
     def _width(self) -> int:
@@ -328,24 +313,14 @@ class Runs:
         """Lanes × units that one chunk may have under the limit, so that what a run holds keeps to it too."""
         return None if self.limit is None else self.limit // self.breadth
 
-    def together(self, worlds: Sequence[str], ask: Callable[[str], Any]) -> Iterator[tuple[str, Any]]:
-        """``ask(world)`` of each world in turn, where worlds of one kind share the factual run of each lane.
-
-        An answer is to the bit what it is alone: its operations are the same, on the same chunks of lanes.
-        """
-        each = 8 * self.lanes * self.units
-        size = max(1, min(TOGETHER, (LEAST if self.limit is None else self.limit // 4) // each))
+    def in_turn(self, worlds: Sequence[str], ask: Callable[[str], Any]) -> Iterator[tuple[str, Any]]:
+        """``ask(world)`` of each world."""
         cache = self._cache
-        if cache.limit is not None and each * len(worlds) > cache.limit:
+        if cache.limit is not None and 8 * self.lanes * self.units * len(worlds) > cache.limit:
             self._cache = Store(0)  # the last few would be kept: of no use, and in the way of other memory
         try:
-            for start in range(0, len(worlds), size):
-                group, self._board = worlds[start : start + size], Board(self._run)
-                try:
-                    answers = self._board.gather(group, ask)
-                finally:
-                    self._board = None
-                yield from zip(group, answers, strict=True)
+            for world in worlds:
+                yield world, ask(world)
         finally:
             self._cache = cache
 
@@ -411,7 +386,6 @@ class Runs:
                 lambda made, past: {n: made.values[n] if n in made.values else past.values[n] for n in names},
                 self.lanes,
                 inputs=self.main.inputs,
-                kind=("values", name),
             )
             for other, found in reversed(out.items()):  # the one asked for is the last to be dropped
                 self._finite(found, other, world)
@@ -443,7 +417,6 @@ class Runs:
                 lambda made, past: {name: made.values[name] if name in made.values else past.values[name]},
                 self.draws,
                 inputs=self._noise(world, sources),
-                kind=self._noise_kind("drawn", world, name, sources),
                 states=self.sampled,
             )
             self._finite(out[name], name, world)
@@ -464,16 +437,6 @@ class Runs:
 
         return inputs
 
-    def _noise_kind(self, asked: str, world: str, name: str, sources: tuple[str, ...]) -> Hashable:
-        """Worlds in which the same sites are open have the same noise, unless a distribution or a reference world
-        brings some of its own."""
-        plan = self.plans.get(world)
-        if plan is not None and (
-            plan.reference is not None or any(isinstance(a, Stochastic) for a in plan.interventions.values())
-        ):
-            return None
-        return asked, name, sources
-
     @cached_property
     def rows(self) -> np.ndarray[Any, np.dtype[np.uint64]]:
         """Row ids of the units."""
@@ -481,8 +444,3 @@ class Runs:
 
     def _finite(self, value: Tensor, name: str, world: str, lanes: int = 1) -> None:
         check_finite(value, name, self.index, world, self.site(name), lanes)
-
-
-def _of(out: dict[Any, Tensor], place: int) -> dict[str, Tensor]:
-    """What one of the worlds run together left."""
-    return {name: value for (at, name), value in out.items() if at == place}

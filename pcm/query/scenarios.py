@@ -1,9 +1,9 @@
-"""Many worlds of the same units: arrays and tables over all of them, a few worlds at a time, in bounded memory.
+"""Many worlds of the same units: arrays and tables over all of them, one world at a time, in bounded memory.
 
 Each world's answer is made by the same operations as if it were asked alone, so its values are the same to the bit;
-worlds share the abduction and, draw by draw of a fit, the factual run. Where a ``memory_limit`` is too small for a
-world's draws, or for a run's own arithmetic, units go in blocks and draws in smaller chunks: the noise of a unit does
-not depend on which others are there, and values agree to rounding.
+worlds share the abduction. Where a ``memory_limit`` is too small for a world's draws, or for a run's own arithmetic,
+units go in blocks and draws in smaller chunks: the noise of a unit does not depend on which others are there, and
+values agree to rounding.
 
 >>> from pcm.query.scenarios import means
 """
@@ -47,7 +47,7 @@ def means(result: Counterfactual, name: str) -> xr.DataArray:
     )
     found, start = np.empty(0), 0
     for part in _parts(result, name):
-        asked = part._run.together(worlds, lambda world, part=part: part.mean(name, world))
+        asked = part._run.in_turn(worlds, lambda world, part=part: part.mean(name, world))
         for place, (_, made) in enumerate(asked):
             if start == place == 0:
                 found = np.empty((len(worlds), len(result), *made.shape[1:]))
@@ -67,7 +67,7 @@ def table(result: Counterfactual, name: str, prob: float) -> pd.DataFrame:
     if site is not None and not result.is_numeric(name):
         count = run.category_count(name)
         labels = result.labels(name) or range(count)
-        rows = dict(run.together(result.worlds, lambda world: run.chances(world, name).mean((0, 1)).tolist()))
+        rows = dict(run.in_turn(result.worlds, lambda world: run.chances(world, name).mean((0, 1)).tolist()))
         return pd.DataFrame.from_dict(rows, orient="index", columns=list(labels)).rename_axis("world")
     levels = [(1 - prob) / 2, 1 - (1 - prob) / 2]
     found = _averages(result, name)
@@ -96,7 +96,7 @@ def _averages(result: Counterfactual, name: str) -> dict[str, np.ndarray]:
             lanes = run.mean(world, name) if analytic is None else analytic.mean[None]
             return lanes.to(torch.float64).flatten(1).sum(1).numpy()
 
-        for world, lanes in run.together(result.worlds, sums):
+        for world, lanes in run.in_turn(result.worlds, sums):
             total[world] = total[world] + lanes
     return {world: lanes / len(result) for world, lanes in total.items()}
 

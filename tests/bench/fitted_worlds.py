@@ -1,10 +1,9 @@
-"""Worlds and discrete effects under a fit: what is shared between worlds, assignments and equal units.
+"""Worlds and discrete effects under a fit: what is computed once for assignments and equal units.
 
 ``python -m tests.bench.fitted_worlds [--limit 60MB]`` prints two lines. First 50 worlds × 10,000 units × 100 parameter
-draws, asked together (:meth:`pcm.Counterfactual.means`: one factual run a draw for many worlds) and one by one, in a
-process each; the answers are equal to the bit. Then effects over four branching Categorical and Bernoulli sites under
-256 draws: of 500 given units, and the probability of necessity and sufficiency of 20,000 fresh ones, whose joint
-assignments are too many to be run at once. Seconds are of the processor.
+draws (:meth:`pcm.Counterfactual.means`), in a process of its own. Then effects over four branching Categorical and
+Bernoulli sites under 256 draws: of 500 given units, and the probability of necessity and sufficiency of 20,000 fresh
+ones, whose joint assignments are too many to be run at once. Seconds are of the processor.
 """
 
 from __future__ import annotations
@@ -19,14 +18,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyro
 import pyro.distributions as dist
 import torch
 
 import pcm
 
-__all__ = ["branching", "compare", "effects", "line"]
+__all__ = ["branching", "effects", "line"]
 
 WORLDS, UNITS, DRAWS = 50, 10_000, 100
 WEIGHTS = torch.tensor([0.8, 0.5, 0.9])
@@ -74,50 +72,39 @@ def worlds() -> dict[str, dict[Any, Any]]:
     return {f"world {place}": world(place, place / WORLDS) for place in range(WORLDS)}
 
 
-def measure(side: str, limit: str | None) -> tuple[float, float, np.ndarray]:
-    """Seconds, MiB over what was held before (Linux), P(y = 1) by world and unit; this process."""
+def measure(limit: str | None) -> tuple[float, float]:
+    """Seconds, MiB over what was held before (Linux); this process."""
     from tests.bench.table import _peak
 
     torch.set_num_threads(1)
     fitted, _, truth = fit(chain, 2_000)
     units = truth.sample(UNITS, seed=1)
 
-    def ask(named: dict[str, dict[Any, Any]]) -> np.ndarray:
+    def ask(named: dict[str, dict[Any, Any]]) -> None:
         cf = fitted.counterfactual(units, worlds=named, outcome="y", draws=DRAWS, seed=0, memory_limit=limit)
-        return cf.means("y").values[1:] if side == "together" else np.stack([cf.mean("y", w) for w in named])
+        cf.means("y")
 
     ask(dict(list(worlds().items())[:2]))  # first-call caches
     gc.collect()
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts from here
     before, begun = _peak(), time.process_time()
-    found = ask(worlds())
-    return time.process_time() - begun, _peak() - before, found
+    ask(worlds())
+    return time.process_time() - begun, _peak() - before
 
 
-def compare(limit: str | None) -> dict[str, tuple[float, float, np.ndarray]]:
-    """Together and one by one, in a process each."""
+def line(limit: str | None) -> str:
+    """The README's first line, from a process of its own."""
     root = Path(__file__).parents[2]
     path = os.pathsep.join([str(root), *filter(None, [os.environ.get("PYTHONPATH")])])
-    made = {}
-    for side in ("together", "one by one"):
-        command = [sys.executable, "-W", "ignore", "-m", "tests.bench.fitted_worlds", "--side", side]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
-        command += ["--limit", limit] if limit else []
-        done = subprocess.run(command, cwd=root, env=environment, capture_output=True, check=True)
-        head, body = done.stdout.split(b"\n", 1)
-        seconds, peak = map(float, head.split())
-        made[side] = seconds, peak, np.frombuffer(body).reshape(WORLDS, UNITS)
-    return made
-
-
-def line(made: dict[str, tuple[float, float, np.ndarray]], limit: str | None) -> str:
-    """The README's first line."""
-    (mine, peak, found), (alone, its, other) = made["together"], made["one by one"]
+    command = [sys.executable, "-W", "ignore", "-m", "tests.bench.fitted_worlds", "--alone"]
+    command += ["--limit", limit] if limit else []
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, check=True)
+    seconds, peak = map(float, done.stdout.split())
+    held = f" under memory_limit={limit}" if limit else ""
     return (
-        f"{WORLDS} worlds × {UNITS:,} units × {DRAWS} parameter draws, P(y = 1) of each"
-        + (f" under memory_limit={limit}" if limit else "")
-        + f": {mine:.1f} s, peak {peak:.0f} MiB asked together, {alone:.1f} s, {its:.0f} MiB one by one; largest "
-        f"difference {np.abs(found - other).max():.1g}."
+        f"{WORLDS} worlds × {UNITS:,} units × {DRAWS} parameter draws, P(y = 1) of each{held}: {seconds:.1f} s, peak "
+        f"{peak:.0f} MiB."
     )
 
 
@@ -142,13 +129,12 @@ def effects() -> dict[str, tuple[float, pcm.Effect]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--limit", default=None)
-    parser.add_argument("--side", help=argparse.SUPPRESS)
+    parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
-    if given.side:
-        seconds, peak, found = measure(given.side, given.limit)
-        sys.stdout.buffer.write(f"{seconds} {peak}\n".encode() + found.tobytes())
+    if given.alone:
+        print(*measure(given.limit))
         return
-    print(line(compare(given.limit), given.limit))
+    print(line(given.limit))
     words = [f"{name} {seconds:.1f} s" for name, (seconds, _) in effects().items()]
     print(f"Effects over four branching discrete sites under 256 draws: {', '.join(words)}.")
 

@@ -1,4 +1,4 @@
-"""What is computed once for many: worlds of one fit, assignments of random sites, equal units, one site's noise."""
+"""What is computed once for many: assignments of random sites, equal units, one site's noise."""
 
 from __future__ import annotations
 

@@ -24,6 +24,7 @@ from torch import Tensor
 from pcm.errors import ArgumentError, UnknownNameError
 from pcm.infer.diagnostics import ess, rhat
 from pcm.io.arviz import data_tree, free_dims, to_arviz
+from pcm.notebook import words_to_html
 
 if TYPE_CHECKING:
     import pandas
@@ -167,9 +168,7 @@ class Posterior:
         return f"Posterior({', '.join(notes)}{'; ' if shown else ''}{', '.join(shown)})"
 
     def _repr_html_(self) -> str:
-        import html
-
-        return f"<p>{html.escape(repr(self))}</p>" + self.summary().to_html(float_format=lambda value: f"{value:.4g}")
+        return words_to_html(repr(self)) + self.summary().to_html(float_format=lambda value: f"{value:.4g}")
 
 
 def _place(place: tuple[int, ...]) -> str:

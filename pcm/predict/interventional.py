@@ -29,6 +29,7 @@ from scipy.special import ndtri
 
 from pcm.arguments import check_count, check_probability, check_seed
 from pcm.errors import ArgumentError, DataError, listed
+from pcm.notebook import Shown
 from pcm.predict.baselines import AnchorRegression, ParentsOnly
 from pcm.predict.design import variable_of
 from pcm.predict.family_of_worlds import Shifts, read_family, shifted, worst_in_ball
@@ -143,7 +144,7 @@ def interventional_risk(
     return InterventionalRisk(name, chosen, family, before, rows, list(readers), endless)
 
 
-class InterventionalRisk:
+class InterventionalRisk(Shown):
     """Risks under a family of interventions; made by :func:`pcm.interventional_risk`.
 
     Attributes

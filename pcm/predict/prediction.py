@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from pcm.arguments import check_count, check_probability
 from pcm.errors import ArgumentError, QueryError, UnknownNameError
+from pcm.notebook import Shown
 
 __all__ = ["ClassPrediction", "Prediction"]
 
@@ -31,7 +32,7 @@ Law = Literal["target", "outcome"]
 _DRAWS = 2_048
 
 
-class Prediction:
+class Prediction(Shown):
     """Predictive laws of a number, a row each.
 
     Parameters
@@ -185,7 +186,7 @@ class Prediction:
         return f"Prediction of {self.name} for {len(self):,} rows ({parts})"
 
 
-class ClassPrediction:
+class ClassPrediction(Shown):
     """Predictive laws of a category, a row each.
 
     Parameters

@@ -32,6 +32,7 @@ from pcm.arguments import check_count, check_probability, check_seed
 from pcm.errors import ArgumentError, DataError, QueryError, UnknownNameError
 from pcm.graph import descendants
 from pcm.io.frames import read_evidence
+from pcm.notebook import Shown
 from pcm.predict.design import variable_of
 from pcm.predict.moved import frame_in, in_worlds
 from pcm.predict.reading import Reader, outcome_name
@@ -137,7 +138,7 @@ def twins(
     return Twins(found, source, name, chosen, data.index, settled)
 
 
-class Twins:
+class Twins(Shown):
     """Differences between a prediction for a row and for its twins; made by :func:`pcm.twins`.
 
     Attributes

@@ -19,6 +19,7 @@ from typing import Any
 import networkx as nx
 
 from pcm.errors import ArgumentError, DataError, UnknownNameError, listed
+from pcm.notebook import lines_to_html
 from pcm.query.model import model_of
 from pcm.requirement import Copy, Requirement, TargetPlan, target_plan
 
@@ -95,9 +96,12 @@ class Wiring:
 
     def __str__(self) -> str:
         width = max((len(name) for name in self.inputs), default=0)
-        return "\n".join(f"{name:<{width}}  {self._words(name, kind)}" for name, kind in self.inputs.items())
+        return "\n".join(f"{name:<{width}}  {self._input(name, kind)}" for name, kind in self.inputs.items())
 
-    def _words(self, name: str, kind: str) -> str:
+    def _repr_html_(self) -> str:
+        return lines_to_html((name, self._input(name, kind)) for name, kind in self.inputs.items())
+
+    def _input(self, name: str, kind: str) -> str:
         if kind == "kept":
             return "as it is"
         if kind == "dropped":

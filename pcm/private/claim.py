@@ -13,6 +13,7 @@ import numpy as np
 
 from pcm.arguments import check_positive, check_probability
 from pcm.errors import ClaimError
+from pcm.notebook import Shown
 
 __all__ = ["KINDS", "Claim"]
 
@@ -20,7 +21,7 @@ KINDS = ("unconditional", "graph-conditional", "model-conditional")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Claim:
+class Claim(Shown):
     """A statement ``P(release | a) ≤ e^ε P(release | a') + δ`` of one kind.
 
     Attributes
@@ -98,6 +99,9 @@ class Claim:
 
     def __repr__(self) -> str:
         return f"{self.kind}: {self.words()}"
+
+    def _words(self) -> str:
+        return "\n".join([repr(self), *self.assumptions])
 
     def words(self) -> str:
         """Number and finding, or the refusal."""

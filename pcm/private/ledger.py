@@ -29,6 +29,7 @@ import pandas as pd
 
 from pcm.arguments import check_count, check_positive
 from pcm.errors import ArgumentError, BudgetError, LedgerError, UnknownNameError
+from pcm.notebook import Shown
 from pcm.private.book import Book, Entry
 from pcm.private.checks import check_delta
 from pcm.private.composition import RELATIONS, Loss, total_epsilon, total_rho
@@ -42,7 +43,7 @@ __all__ = ["Ledger"]
 _WORDS = {"replace": "replaced", "add_remove": "added or removed"}
 
 
-class Ledger:
+class Ledger(Shown):
     """A privacy budget, in a file or in memory.
 
     Parameters
@@ -341,6 +342,9 @@ class Ledger:
         if raw:
             found.append(f"published raw: {', '.join(raw)}; for whoever is in them the total is {sign} = ∞")
         return "\n".join(found)
+
+    def _words(self) -> str:
+        return str(self)
 
     def __repr__(self) -> str:
         where = "" if self._book.path is None else f"{str(self._book.path)!r}, "

@@ -20,12 +20,13 @@ import pandas as pd
 
 from pcm.couplings import Reported
 from pcm.errors import ArgumentError, DataError
+from pcm.notebook import Shown
 
 __all__ = ["Public", "Release", "Simulated", "public", "read_column"]
 
 
 @final
-class Release(Reported):
+class Release(Shown, Reported):
     """Answers that a mechanism gave to real data, for anyone to see; made by a mechanism's ``release``.
 
     Building one by hand (from a file, say) asserts that the values came out of that mechanism.
@@ -77,6 +78,9 @@ class Release(Reported):
 
     def __repr__(self) -> str:
         return f"Release({self.name}: {len(self)} units through {self.mechanism!r})"
+
+    def _table(self) -> pd.DataFrame:
+        return self.to_series().to_frame()
 
 
 @final

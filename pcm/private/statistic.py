@@ -31,6 +31,7 @@ from pcm.arguments import check_seed
 from pcm.couplings import DiscreteGaussian, DiscreteLaplace
 from pcm.errors import ArgumentError, DataError, listed
 from pcm.infer.seeding import seeded
+from pcm.notebook import Shown
 from pcm.private.checks import check_ledger, check_loss, check_units
 from pcm.private.costed import Costed
 from pcm.private.events import Promise
@@ -200,7 +201,7 @@ class Statistic(Costed):
 
 
 @final
-class Aggregate:
+class Aggregate(Shown):
     """Noisy sums over a whole table, for anyone to see; evidence for ``fit``.
 
     Building one by hand (from a file, say) asserts that the sums came out of that statistic.
@@ -244,3 +245,6 @@ class Aggregate:
 
     def __repr__(self) -> str:
         return f"Aggregate({self.name}: {len(self.values)} sums over {self.rows} rows through {self.statistic!r})"
+
+    def _table(self) -> pd.DataFrame:
+        return self.to_series().to_frame(self.name)

@@ -12,6 +12,8 @@ from typing import Any
 
 import pandas as pd
 
+from pcm.notebook import lines_to_html
+
 __all__ = ["Account", "SiteAccount"]
 
 
@@ -118,12 +120,4 @@ class Account:
         return f"Account\n{head}\n{self.to_dataframe().to_string()}"
 
     def _repr_html_(self) -> str:
-        import html
-
-        left = "style='text-align:left'"
-        rows = "".join(
-            f"<tr><th {left}>{html.escape(key)}</th><td {left}>{html.escape(value)}</td></tr>"
-            for key, value in self._lines()
-            if value
-        )
-        return f"<table>{rows}</table>{self.to_dataframe().to_html()}"
+        return lines_to_html(line for line in self._lines() if line[1]) + self.to_dataframe().to_html()

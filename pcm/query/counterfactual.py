@@ -29,6 +29,7 @@ from torch import Tensor
 from pcm.arguments import check_count, check_probability
 from pcm.errors import QueryError, UnknownNameError, listed, suggestion
 from pcm.io.arviz import to_arviz
+from pcm.notebook import table_to_html, words_to_html
 from pcm.program import Site
 from pcm.query.account import Account
 from pcm.query.accounting import account_of
@@ -346,8 +347,7 @@ class Counterfactual:
         )
 
     def _repr_html_(self) -> str:
-        head = self.to_dataframe().head(10)
-        return f"<p>{self!r}</p>{head.to_html()}"
+        return words_to_html(repr(self)) + table_to_html(self.to_dataframe())
 
     # -- private -----------------------------------------------------------------------------------------------------
 

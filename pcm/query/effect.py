@@ -21,13 +21,14 @@ import pandas as pd
 
 from pcm.arguments import check_probability
 from pcm.errors import ArgumentError, QueryError
+from pcm.notebook import Shown
 from pcm.query.account import Account
 
 __all__ = ["Effect"]
 
 
 @dataclass(frozen=True, eq=False)
-class Effect:
+class Effect(Shown):
     """Draws of an effect.
 
     Attributes

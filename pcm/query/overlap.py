@@ -35,6 +35,7 @@ from torch import Tensor
 
 from pcm.errors import ArgumentError, QueryError
 from pcm.figures.numerals import number
+from pcm.notebook import Shown
 from pcm.query.counterfactual import counterfactual
 from pcm.query.mechanisms import at_mechanisms, code_of, mechanism_site, parents_in
 from pcm.query.model import Model
@@ -50,7 +51,7 @@ _MOST_COMPONENTS = 1_000
 
 
 @dataclass(frozen=True, eq=False)
-class Overlap:
+class Overlap(Shown):
     """Where the compared treatments overlap and where not.
 
     Attributes
@@ -176,6 +177,9 @@ class Overlap:
                 f"where they overlap{words}"
             )
         return "\n".join(lines)
+
+    def _table(self) -> pd.DataFrame:
+        return self.to_dataframe()[self.mask]
 
 
 def overlap(

@@ -34,6 +34,7 @@ import xarray as xr
 from pcm.arguments import check_probability
 from pcm.errors import ArgumentError
 from pcm.figures.numerals import number
+from pcm.notebook import Shown
 from pcm.query import effects
 from pcm.query.confounder import OutcomeLaw, TreatmentLaw, bias, spread_ratio
 from pcm.query.effect import Effect
@@ -54,7 +55,7 @@ _SCALES = {"logit": "logit", "log": "log mean", "mean": "mean", "identity": "mea
 
 
 @dataclass(frozen=True, eq=False)
-class Sensitivity:
+class Sensitivity(Shown):
     """How an effect fares against an unmeasured confounder.
 
     Strengths are what one standard deviation of the confounder adds to the treatment (its logit if Bernoulli, its mean

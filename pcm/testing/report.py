@@ -18,10 +18,12 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from pcm.notebook import Shown
+
 __all__ = ["Report", "same_law"]
 
 
-class Report:
+class Report(Shown):
     """Laws kept and broken; made by :func:`check_coupling` and :func:`check_program`.
 
     Attributes

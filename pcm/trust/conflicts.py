@@ -28,6 +28,7 @@ from scipy.optimize import linprog
 
 from pcm.errors import listed
 from pcm.graph import ancestors, descendants
+from pcm.notebook import Shown
 from pcm.requirement import Independence, Requirement, TargetPlan, find_path, target_plan
 from pcm.requirement.programme import SLACK
 from pcm.trust.linear_answers import LinearAnswers
@@ -47,7 +48,7 @@ KINDS = (
 
 
 @dataclass(frozen=True)
-class Conflict:
+class Conflict(Shown):
     """One verdict.
 
     Attributes

@@ -17,6 +17,7 @@ from pcm.errors import DataError, QueryError, listed
 from pcm.graph.identify.algorithm import Hedge
 from pcm.graph.identify.expression import CovarianceRatio, Expression, latex_name
 from pcm.graph.identify.tables import read_joint
+from pcm.notebook import lines_to_html
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -190,12 +191,7 @@ class Identification:
         lines = [f"<p>{html.escape(self.summary[:1].upper() + self.summary[1:])}.</p>"]
         if self.latex:
             lines.append(f"<p>$\\displaystyle {html.escape(self.latex, quote=False)}$</p>")
-        rows = "".join(
-            f"<tr><th style='text-align:left'>{html.escape(key)}</th>"
-            f"<td style='text-align:left'>{html.escape(words)}</td></tr>"
-            for key, words in self._lines()
-        )
-        return "".join(lines) + (f"<table>{rows}</table>" if rows else "")
+        return "".join(lines) + lines_to_html(self._lines())
 
 
 def _names(names: Collection[Any] | None) -> str:

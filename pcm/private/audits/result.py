@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from pcm.errors import ArgumentError
+from pcm.notebook import lines_to_html
 
 __all__ = ["Audit", "check_confidence"]
 
@@ -107,16 +107,8 @@ class Audit:
 
     def _repr_html_(self) -> str:
         mark = "✗" if self.flagged else "·"
-        rows = [("bound", f"{mark} {self._verdict()}"), ("from", self.found)]
-        return (
-            "<table>"
-            + "".join(
-                f"<tr><th style='text-align:left'>{key}</th><td style='text-align:left'>{html.escape(text)}</td></tr>"
-                for key, text in rows
-                if text
-            )
-            + "</table>"
-        )
+        lines = [("bound", f"{mark} {self._verdict()}"), ("from", self.found)]
+        return lines_to_html(line for line in lines if line[1])
 
 
 def check_confidence(confidence: Any) -> None:

@@ -17,6 +17,7 @@ import pandas as pd
 
 from pcm.arguments import check_probability
 from pcm.errors import QueryError
+from pcm.notebook import Shown
 
 __all__ = ["Bounds"]
 
@@ -24,7 +25,7 @@ _SLACK = 1e-9
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Bounds:
+class Bounds(Shown):
     """Bounds on a causal quantity.
 
     Attributes

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from pcm.errors import QueryError, UnknownNameError
 from pcm.io.arviz import data_tree, to_arviz
+from pcm.notebook import lines_to_html
 from pcm.program import Site
 from pcm.query.criticism.independence import Baseline
 from pcm.query.criticism.mechanisms import Check, Inputs, as_row
@@ -208,24 +208,18 @@ class Criticism:
         return "Criticism\n" + "\n".join(f"  {line}" for line in lines)
 
     def _repr_html_(self) -> str:
-        rows = []
+        lines = []
         for name, words in self.verdict.items():
             fine = words == _fine(name) or (name == _GRAPH and not self._missing) or self.passed
             mark = "✓" if fine else "✗"
             text = words.removeprefix(f"{name}: ")
-            rows.append(
-                f"<tr><th style='text-align:left'>{mark} {html.escape(name)}</th>"
-                f"<td style='text-align:left'>{html.escape(text)}</td></tr>"
-            )
-        rows += [
-            f"<tr><th style='text-align:left'>note</th><td style='text-align:left'>{html.escape(note)}</td></tr>"
-            for note in self.notes
-        ]
+            lines.append((f"{mark} {name}", text))
+        lines += [("note", note) for note in self.notes]
         failed = sorted((check for check in self.checks if check.fails), key=lambda check: check.p)[:20]
         shown = ["kind", "variable", "about", "p", "p_holm", "words"]
         frame = pd.DataFrame([as_row(check) for check in failed], columns=shown)
         table = frame.to_html(index=False, float_format=lambda p: f"{p:.2g}") if failed else ""
-        return f"<table>{''.join(rows)}</table>{table}"
+        return lines_to_html(lines) + table
 
 
 def _fine(name: str) -> str:

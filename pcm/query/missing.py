@@ -23,7 +23,7 @@ from pcm.infer.latent.links import Links
 from pcm.infer.latent.windows import Windows, covering, edge_share, endless, first_windows, grown
 from pcm.io import row_ids
 from pcm.query.evidence import check_cells
-from pcm.worlds import lane_count, noise_given
+from pcm.worlds import lane_count, world_noise
 
 if TYPE_CHECKING:
     from pcm.query.runs import Runs
@@ -211,4 +211,4 @@ def barren_noise(run: Runs) -> Callable[[range], dict[str, Tensor]] | None:
     names = [name for name, mask in run.latent.space.barren.items() if bool(mask.any())]
     if not names:
         return None
-    return lambda draws: noise_given(run.base, run.seed, run.rows, draws, names)
+    return lambda draws: world_noise(run.base, run.seed, run.rows, draws, names, given=True)

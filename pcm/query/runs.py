@@ -41,10 +41,10 @@ from pcm.worlds import (
     Stochastic,
     Target,
     factual,
-    noise_given,
     over_lanes,
     replay,
     sum_within,
+    world_noise,
 )
 
 __all__ = ["Fold", "Payload", "Runs"]
@@ -430,7 +430,9 @@ class Runs:
         def inputs(part: slice) -> dict[str, Any]:
             draws = range(part.start, part.stop)
             plan = self.plans.get(world)
-            noise = noise_given(plan, self.seed, self.rows, draws, sources, self._uniforms) if plan and sources else {}
+            noise = {}
+            if plan is not None and sources:
+                noise = world_noise(plan, self.seed, self.rows, draws, sources, self._uniforms, given=True)
             # one state of knowledge is run once, whatever is drawn
             state = {} if self.main.single else self.sampled.inputs(part)
             return {**state, "uniform": noise} if noise else state

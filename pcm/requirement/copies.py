@@ -41,7 +41,7 @@ from pcm.query.model import Model
 from pcm.query.runs import Runs
 from pcm.requirement.references import references
 from pcm.requirement.target import Copy, TargetPlan
-from pcm.worlds import Constant, Factual, WorldPlan, lane_count, noise_given, over_lanes
+from pcm.worlds import Constant, Factual, WorldPlan, lane_count, over_lanes, world_noise
 from pcm.worlds.replay import Run, set_value
 
 __all__ = ["Copies", "CopyDraws"]
@@ -158,7 +158,7 @@ class Copies(Runs):
         names = [*drawn, self.plan.outcome] if drawn_outcome else [*drawn]
 
         def inputs(part: slice) -> dict[str, Any]:
-            noise = noise_given(self._plain, self.seed, self.rows, range(part.start, part.stop), names)
+            noise = world_noise(self._plain, self.seed, self.rows, range(part.start, part.stop), names, given=True)
             reference = {name: value[part] for name, value in self.reference.items()}
             return {**states.inputs(part), "noise": noise, "reference": reference}
 

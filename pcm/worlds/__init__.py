@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from pcm.worlds.forward import forward as forward
-from pcm.worlds.forward import noise_given as noise_given
 from pcm.worlds.forward import noise_shape as noise_shape
 from pcm.worlds.forward import world_noise as world_noise
 from pcm.worlds.intervention import Baseline as Baseline
@@ -59,7 +58,6 @@ __all__ = [
     "factual",
     "forward",
     "lane_count",
-    "noise_given",
     "noise_shape",
     "over_lanes",
     "read_interventions",

@@ -80,12 +80,17 @@ def world_noise(
     draws: range,
     names: Collection[str] | None = None,
     held: Any = None,
+    *,
+    given: bool = False,
 ) -> dict[str, Tensor]:
     """Uniforms ``(draw, *inner, unit, *noise)`` for the sites that a run draws (or those of ``names``).
 
     A site's noise is the same in every world; a distribution given to ``do`` has noise of its own. ``held`` (a mapping)
-    keeps them for the next world of the same seed and rows.
+    keeps them for the next world of the same seed and rows. Noise ``given`` evidence is that of the draws behind the
+    first, which is ``scm.sample``'s: units sampled with the same seed would else meet again the very uniforms that made
+    them.
     """
+    draws = range(draws.start + 1, draws.stop + 1) if given else draws
     wanted: dict[str, tuple[str, tuple[tuple[int, ...], tuple[int, ...]]]] = {}
     for name in plan.structure.sites if names is None else names:
         if isinstance(plan.sets.get(name), Stochastic):
@@ -110,21 +115,6 @@ def world_noise(
         if held is not None:
             held[which] = found[key]
     return found
-
-
-def noise_given(
-    plan: WorldPlan,
-    seed: int,
-    rows: np.ndarray,
-    draws: range,
-    names: Collection[str] | None = None,
-    held: Any = None,
-) -> dict[str, Tensor]:
-    """As :func:`world_noise`, for noise drawn given evidence: the draws behind the first, which is ``scm.sample``'s.
-
-    Units sampled with the same seed would else meet again the very uniforms that made them.
-    """
-    return world_noise(plan, seed, rows, range(draws.start + 1, draws.stop + 1), names, held)
 
 
 def noise_shape(plan: WorldPlan, name: str, action: Any = None) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -17,22 +17,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyro
 import pyro.distributions as dist
 from sklearn.linear_model import LinearRegression
 
 import pcm
+from pcm_models.hospital_readmission import program
 
-__all__ = ["main", "program", "systems"]
-
-
-def program() -> None:
-    """The fixture: all noises standard normal."""
-    a = pyro.sample("A", dist.Normal(0.0, 1.0))
-    e = pyro.sample("E", dist.Normal(0.0, 1.0))
-    x = pyro.sample("X", dist.Normal(0.8 * a + e, 1.0))
-    z = pyro.sample("Z", dist.Normal(a, 1.0))
-    pyro.sample("Y", dist.Normal(x + 0.6 * z + 0.7 * a + 0.5 * e, 1.0))
+__all__ = ["main", "systems"]
 
 
 SCM = pcm.SCM(program)

@@ -6,12 +6,7 @@ import numpy as np
 import pytest
 
 import pcm
-from pcm_models.berkeley import categories, load, program, truth
-
-
-@pytest.fixture(scope="module")
-def scm() -> pcm.SCM:
-    return pcm.SCM(program, categories=categories)
+from pcm_models.berkeley import load, program, truth
 
 
 @pytest.fixture(scope="module")

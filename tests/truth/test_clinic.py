@@ -7,12 +7,7 @@ import pytest
 from scipy.special import expit, softmax
 
 import pcm
-from pcm_models.clinic import categories, evidence, program, truth
-
-
-@pytest.fixture(scope="module")
-def scm() -> pcm.SCM:
-    return pcm.SCM(program, categories=categories)
+from pcm_models.clinic import evidence, truth
 
 
 def value(question: str) -> float:

@@ -8,14 +8,9 @@ import pyro.distributions as dist
 import pytest
 
 import pcm
-from pcm_models.dosing import VISITS, plan, program, truth
+from pcm_models.dosing import VISITS, plan, truth
 
 STOPPED = {f"d_{visit}": 0.0 for visit in range(3, VISITS)}
-
-
-@pytest.fixture(scope="module")
-def scm() -> pcm.SCM:
-    return pcm.SCM(program)
 
 
 def value(question: str) -> float:

@@ -6,14 +6,9 @@ import numpy as np
 import pytest
 
 import pcm
-from pcm_models.firing_squad import program, truth
+from pcm_models.firing_squad import truth
 
 EVERY = {"U": [0, 0, 1, 1], "W": [0, 1, 0, 1]}
-
-
-@pytest.fixture(scope="module")
-def scm() -> pcm.SCM:
-    return pcm.SCM(program)
 
 
 def value(question: str) -> float:

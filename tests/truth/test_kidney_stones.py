@@ -5,12 +5,7 @@ from __future__ import annotations
 import pytest
 
 import pcm
-from pcm_models.kidney_stones import categories, load, program, truth
-
-
-@pytest.fixture(scope="module")
-def scm() -> pcm.SCM:
-    return pcm.SCM(program, categories=categories)
+from pcm_models.kidney_stones import load, truth
 
 
 @pytest.fixture(scope="module")

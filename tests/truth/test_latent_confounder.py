@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import pcm
-from pcm_models.latent_confounder import evidence, program, truth
+from pcm_models.latent_confounder import evidence, truth
 
 NAMES = list(evidence)
 B = np.zeros((5, 5))  # B[child, parent], in the order A, E, X, Z, Y
@@ -14,11 +14,6 @@ B[2, :2], B[3, 0], B[4, :4] = (0.8, 0.5), -0.7, (0.3, 0.6, 1.2, 0.9)
 SOLVE = np.linalg.inv(np.eye(5) - B)
 COVARIANCE = SOLVE @ np.diag(np.array([1, 1, 0.5, 0.4, 0.7]) ** 2) @ SOLVE.T
 UNIT = np.array([values[0] for values in evidence.values()])
-
-
-@pytest.fixture(scope="module")
-def scm() -> pcm.SCM:
-    return pcm.SCM(program)
 
 
 def value(question: str) -> float:

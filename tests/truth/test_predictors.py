@@ -18,16 +18,9 @@ import torch
 
 import pcm
 from pcm.errors import PCMError
+from pcm_models.hospital_readmission import program
 
 ROWS = 20_000
-
-
-def program() -> None:
-    a = pyro.sample("A", dist.Normal(0.0, 1.0))
-    e = pyro.sample("E", dist.Normal(0.0, 1.0))
-    x = pyro.sample("X", dist.Normal(0.8 * a + e, 1.0))
-    z = pyro.sample("Z", dist.Normal(a, 1.0))
-    pyro.sample("Y", dist.Normal(x + 0.6 * z + 0.7 * a + 0.5 * e, 1.0))
 
 
 def with_parameters(n: int) -> None:

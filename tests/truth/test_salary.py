@@ -5,12 +5,7 @@ from __future__ import annotations
 import pytest
 
 import pcm
-from pcm_models.salary import evidence, program, truth
-
-
-@pytest.fixture(scope="module")
-def scm() -> pcm.SCM:
-    return pcm.SCM(program)
+from pcm_models.salary import evidence, truth
 
 
 def value(question: str) -> float:

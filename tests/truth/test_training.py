@@ -18,18 +18,11 @@ from sklearn.linear_model import LinearRegression
 
 import pcm
 from pcm.errors import PCMError
+from pcm_models.hospital_readmission import program
 
 NAMES = ["A", "E", "X", "Z"]
 COVARIANCE = np.array([[1.0, 0, 0.8, 1], [0, 1, 1, 0], [0.8, 1, 2.64, 0.8], [1, 0, 0.8, 2]])
 BAYES = np.array([0.7, 0.5, 1.0, 0.6])  # risk 1
-
-
-def program() -> None:
-    a = pyro.sample("A", dist.Normal(0.0, 1.0))
-    e = pyro.sample("E", dist.Normal(0.0, 1.0))
-    x = pyro.sample("X", dist.Normal(0.8 * a + e, 1.0))
-    z = pyro.sample("Z", dist.Normal(a, 1.0))
-    pyro.sample("Y", dist.Normal(x + 0.6 * z + 0.7 * a + 0.5 * e, 1.0))
 
 
 SCM = pcm.SCM(program)

@@ -9,12 +9,7 @@ import pytest
 import torch
 
 import pcm
-from pcm_models.visits import evidence, program, truth
-
-
-@pytest.fixture(scope="module")
-def scm() -> pcm.SCM:
-    return pcm.SCM(program)
+from pcm_models.visits import evidence, truth
 
 
 def value(question: str) -> float:

@@ -14,19 +14,12 @@ from pcm.errors import ArgumentError, DataError, GraphError, QueryError, Unknown
 from pcm.requirement import target_plan
 from pcm.trust.linear_answers import LinearAnswers
 from pcm.trust.linear_law import generic_law, linear_law
+from pcm_models.hospital_readmission import program as hospital
 from tests.unit.requirement.random_graphs import random_graph
 
 Requirement = pcm.Requirement
 FAIR = Requirement("A", outcome="Y", admissible=["A -> X -> Y"])
 ROBUST = Requirement("E", outcome="Y", admissible=["E -> Y"])
-
-
-def hospital():
-    a = pyro.sample("A", dist.Normal(0.0, 1.0))
-    e = pyro.sample("E", dist.Normal(0.0, 1.0))
-    x = pyro.sample("X", dist.Normal(0.8 * a + e, 1.0))
-    z = pyro.sample("Z", dist.Normal(a, 1.0))
-    pyro.sample("Y", dist.Normal(x + 0.6 * z + 0.7 * a + 0.5 * e, 1.0))
 
 
 SCM = pcm.SCM(hospital)
@@ -233,7 +226,7 @@ def test_shown():
         (lambda: pcm.check(SCM, []), ArgumentError, "list of requirements"),
         (lambda: pcm.check(SCM, ["A"]), ArgumentError, "no requirement"),
         (lambda: pcm.check(SCM, [FAIR, Requirement("A", outcome="Z")]), ArgumentError, "one outcome"),
-        (lambda: pcm.check(hospital, [FAIR]), ArgumentError, "found the function 'hospital'"),
+        (lambda: pcm.check(hospital, [FAIR]), ArgumentError, "found the function 'program'"),
         (lambda: pcm.check(SCM, [FAIR], inputs=["Y"]), ArgumentError, "is among the inputs"),
         (lambda: pcm.check(SCM, [FAIR], inputs=["W"]), UnknownNameError, "'W' is not a variable"),
         (lambda: pcm.check(SCM, [FAIR], hidden="E"), ArgumentError, "a list of names"),

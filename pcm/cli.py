@@ -38,7 +38,12 @@ app = typer.Typer(
 _SHOWN = 10  # rows of a table without --out
 
 Model = Annotated[
-    str, typer.Argument(metavar="MODEL", help="FILE.py:program, or a model of the zoo (see `pcm models`).")
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="FILE.py:program, or a model of the zoo (see `pcm models`). The file may define `categories`, the labels "
+        "of its program's variables.",
+    ),
 ]
 
 
@@ -114,7 +119,8 @@ def load_program(model: str) -> Any:
         for key, value in vars(module).items()
         if not key.startswith("_") and callable(value) and getattr(value, "__module__", None) == module.__name__
     ]
-    raise ProgramError(f"'{file}' has no '{name}'; it defines: {listed(own)}.{suggestion(name, own)}")
+    advice = suggestion(name, own) if colon else f" Say which: {file}:{own[0] if own else 'program'}."
+    raise ProgramError(f"'{file}' has no '{name}'; it defines: {listed(own)}.{advice}")
 
 
 def parse_interventions(assignments: Sequence[str]) -> dict[str, float | str]:
@@ -299,10 +305,17 @@ def _scm(model: str) -> Any:
 
     if isinstance(program, SCM):
         return program
-    home = sys.modules.get(getattr(program, "__module__", ""))  # the file may say which labels its program's codes have
-    own = home is not None and getattr(home, "program", None) is program
-    options = {key: getattr(home, key) for key in ("categories", "couplings") if own and hasattr(home, key)}
-    return SCM(program, **options)
+    module = sys.modules.get(getattr(program, "__module__", ""))
+    home = {} if module is None else vars(module)
+    own = any(value is program for value in home.values())
+    # the file may say which labels its program's codes have
+    options = {key: home[key] for key in ("categories", "couplings") if own and key in home}
+    try:
+        return SCM(program, **options)
+    except UnknownNameError:
+        if home.get("program") is program:
+            raise
+        return SCM(program)  # a second program of the file: they are about the first
 
 
 def _run_file(path: Path) -> Any:

@@ -298,7 +298,11 @@ def _tensor(value: Any, site: Site, labels: tuple[Any, ...] | None, asked: str) 
     except (TypeError, ValueError):
         raise InterventionError(
             f"{asked}: {value!r} is no number, tensor, function or distribution."
-            + ("" if labels else f" '{site.name}' has no labels; declare them with categories={{'{site.name}': […]}}."),
+            + (
+                f" '{site.name}' has no labels; declare them with categories={{'{site.name}': […]}}."
+                if site.discrete and not labels
+                else ""
+            ),
             site=site.name,
         ) from None
     if tensor.is_complex():

@@ -112,6 +112,34 @@ scm = pcm.SCM(program, categories={"plan": ["none", "basic", "full"]})
     assert "Did you mean 'basic'?" in run(capsys, *arguments[:5], "plan=basik")[2]
 
 
+def test_labels_of_a_file_are_those_of_its_program(file, capsys):
+    text = """
+import pyro
+import pyro.distributions as dist
+import torch
+
+
+def sick():
+    pyro.sample("plan", dist.Categorical(torch.tensor([0.5, 0.5])))
+
+
+def well():
+    pyro.sample("age", dist.Normal(0.0, 1.0))
+
+
+categories = {"plan": ["none", "full"]}
+"""
+    (file.parent / "wards.py").write_text(text)
+    pd.DataFrame({"plan": ["full"]}).to_csv("plans.csv", index=False)
+    code, out, error = run(capsys, "query", "wards.py:sick", "--data", "plans.csv", "--do", "plan=none")
+    assert code == 0 and "plan=full" in out, error
+    pd.DataFrame({"age": [1.0]}).to_csv("ages.csv", index=False)
+    assert run(capsys, "query", "wards.py:well", "--data", "ages.csv", "--do", "age=2")[0] == 0
+    code, out, error = run(capsys, "query", "wards.py:well", "--data", "ages.csv", "--do", "age=old")
+    assert (code, out) == (1, "") and "'old' is no number" in error and "labels" not in error
+    assert "Say which: wards.py:sick." in run(capsys, "graph", "wards.py")[2]
+
+
 def test_query_fits_first(file, capsys):
     dose = pd.Series([0.5, 1.0, 1.5, 2.0] * 50)
     pd.DataFrame({"dose": dose, "response": 3.0 * dose}).to_csv("trial.csv", index=False)

@@ -13,6 +13,7 @@ from __future__ import annotations
 from importlib import import_module as _import_module
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as _version
+from sys import modules as _modules
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
@@ -210,7 +211,7 @@ except PackageNotFoundError:  # a checkout that is not installed
 
 def __getattr__(name: str) -> _Any:
     if name not in _WHERE:
-        raise AttributeError(f"module 'pcm' has no attribute '{name}'")
+        raise AttributeError(f"module 'pcm' has no attribute '{name}'", name=name, obj=_modules[__name__])
     module = _import_module(_WHERE[name])
     value = globals()[name] = module if _WHERE[name] == f"pcm.{name}" else getattr(module, name)
     return value

@@ -241,7 +241,7 @@ class SCM(HasModel):
         seed : int, optional
             The same seed gives the same noise whatever ``n``.
         """
-        return sample(self._model, n, data, seed)
+        return sample(self._model, None if n is None else check_count(n, "n"), data, seed)
 
     def log_prob(self, data: Any, *, draws: int = 256, seed: int | None = None) -> np.ndarray:
         """Log density of each unit, ``[unit]``; ``[draw, unit]`` under the parameter draws of a fit."""

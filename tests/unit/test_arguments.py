@@ -58,7 +58,7 @@ def test_plain_values_come_back_as_what_they_stand_for():
     [
         ("units", lambda n, model: pcm.ate(SCM, "A", "Y", units=n)),
         ("draws", lambda n, model: SCM.counterfactual(ROWS, do={"A": 0.0}, draws=n)),
-        ("units", lambda n, model: SCM.sample(n) if n is not None else check_count(n, "units")),
+        ("n", lambda n, model: SCM.sample(n) if n is not None else check_count(n, "n")),
         ("count", lambda n, model: model.predict_distribution(ROWS).draws(n)),
         ("copies", lambda n, model: pcm.augment(SCM, ROWS, [FAIR], copies=n)),
         ("units", lambda n, model: pcm.Violation(SCM, [FAIR], inputs=INPUTS, units=n)),

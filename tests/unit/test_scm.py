@@ -53,6 +53,13 @@ def test_what_a_model_says_of_itself():
     assert made.covariates == ("age",) and made.parameters == ("slope",) and made.variables == ("age", "y")
 
 
+def test_a_name_that_pcm_lacks_is_looked_for_among_those_it_has():
+    name = "Ate"
+    with pytest.raises(AttributeError, match="module 'pcm' has no attribute 'Ate'") as caught:
+        getattr(pcm, name)
+    assert (caught.value.name, caught.value.obj) == (name, pcm)  # from these Python makes "Did you mean: 'ate'?"
+
+
 def test_the_graph_handed_out_is_a_copy():
     scm = pcm.SCM(clinic)
     scm.graph.remove_edge("age", "labs")

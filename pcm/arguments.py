@@ -123,8 +123,8 @@ def no_model(value: Any, needed: str = "a pcm.SCM") -> ArgumentError:
     elif getattr(value, "scm", None) is not None:
         advice = "It holds one: its attribute .scm."
     elif callable(value):
-        name = getattr(value, "__name__", "program")
-        found = found if name == "program" else f"the function '{name}'"
+        name = getattr(value, "__name__", "")
+        found = f"the function '{name}'" if name else found
         advice = f"Wrap the program: pcm.SCM({name if name.isidentifier() else 'program'})."
     return ArgumentError(f"{needed} is needed; found {found}. {advice}")
 

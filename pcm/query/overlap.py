@@ -179,7 +179,7 @@ class Overlap(Shown):
         return "\n".join(lines)
 
     def _table(self) -> pd.DataFrame:
-        return self.to_dataframe()[self.mask]
+        return self.to_dataframe().loc[self.mask]
 
 
 def overlap(

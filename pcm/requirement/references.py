@@ -110,9 +110,12 @@ def reference_samples(
 
 
 def reference_points(
-    samples: Mapping[str, np.ndarray], *, units: int, seed: int
+    samples: Mapping[str, np.ndarray], *, units: int, seed: int, strata: int = _STRATA, halves: int = 2
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Joint values ``(point, unit)`` by source, and the weights ``(half, point)`` of two estimates of one average."""
+    """Joint values ``(point, unit)`` by source, and the weights ``(half, point)`` of estimates of one average.
+
+    Two halves, or one where a row has draws that are independent anyway; of so many ``strata`` each.
+    """
     alone = {name: np.unique(values, return_counts=True) for name, values in samples.items()}
     total = int(np.prod([float(len(values)) for values, _ in alone.values()])) if alone else 1
     if total <= _MOST:
@@ -121,15 +124,15 @@ def reference_points(
         for (name, (values, counts)), place in zip(alone.items(), places, strict=True):
             points[name] = np.repeat(values[place.ravel(), None], units, 1)
             weights = weights * (counts / counts.sum())[place.ravel()]
-        return points, np.stack([weights, weights])
+        return points, np.tile(weights, (halves, 1))
     rng = np.random.default_rng(seed)
     points = {}
     for name, values in samples.items():
         ordered = np.sort(values)
-        strata = np.tile(np.arange(_STRATA)[:, None], (2, units)).reshape(2, _STRATA, units)
-        level = (rng.permuted(strata, axis=1) + rng.random(strata.shape)) / _STRATA
-        points[name] = ordered[(level * len(ordered)).astype(int)].reshape(2 * _STRATA, units)
-    weights = np.kron(np.eye(2), np.full(_STRATA, 1 / _STRATA))
+        place = np.tile(np.arange(strata)[:, None], (halves, units)).reshape(halves, strata, units)
+        level = (rng.permuted(place, axis=1) + rng.random(place.shape)) / strata
+        points[name] = ordered[(level * len(ordered)).astype(int)].reshape(halves * strata, units)
+    weights = np.kron(np.eye(halves), np.full(strata, 1 / strata))
     return points, weights
 
 

@@ -202,7 +202,7 @@ class Apart(Simulation):
         table[kept] = predicted
 
         def on_classes(asked: Columns) -> np.ndarray:
-            return table[place(self.bayes(asked), _joint_group(asked, sources, groups))]
+            return table[place(self.bayes(asked).mean(0), _joint_group(asked, sources, groups))]
 
         error = float(np.sqrt((_GROUPS - 1) * np.var(parts)))
         over = f"predictions derived from {count} classes of E[Y | inputs] in each group, against the best of them"

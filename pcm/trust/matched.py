@@ -23,8 +23,9 @@ from scipy.special import logit
 from pcm.query.effect import Effect
 from pcm.trust.finite_law import finite_law
 from pcm.trust.least_price import Arm, MatchedProgramme, Pinned
+from pcm.trust.regressions import monomials
 from pcm.trust.replays import Columns
-from pcm.trust.simulated_units import SimulatedUnits, monomials
+from pcm.trust.simulated_units import SimulatedUnits
 
 __all__ = ["Matched"]
 
@@ -133,7 +134,7 @@ class Matched:
             arms = []
             for value in units.grid(source):
                 read = units.arm(source, value)
-                best = units.bayes(read)
+                best = units.bayes(read).mean(0)
                 arms.append(Arm(value, features(read, best), best, units.pinned_mean(source, value)))
             chances = np.array([np.mean(units.sampled[source] == arm.value) for arm in arms])
             pinned[source] = self._pinned(source, arms, chances)

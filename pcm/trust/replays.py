@@ -40,8 +40,8 @@ __all__ = ["Columns", "Posterior", "Replays"]
 
 Columns = dict[str, np.ndarray]
 
-#: Draws of what the inputs leave open: hidden variables, and noise of discrete mediators.
-_HIDDEN_DRAWS, _NOISE_DRAWS = 32, 8
+#: Draws of what the inputs leave open: hidden variables, and noise of discrete mediators; references over all draws.
+_HIDDEN_DRAWS, _NOISE_DRAWS, _REFERENCES = 32, 8, 160
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,8 @@ class Posterior:
         Mean of the outcome.
     variance : numpy.ndarray (draw, unit)
     target : numpy.ndarray (half, draw, unit)
-        Mean of the target, averaged over each half of the references.
+        Mean of the target, averaged over each half of the references; over all of them where there are several draws,
+        each of which has references of its own.
     """
 
     outcome: np.ndarray
@@ -122,7 +123,7 @@ class Replays:
         return mean.numpy(), variance.numpy()
 
     def features(self, inputs: Columns, samples: Columns) -> Columns:
-        """Parents that the outcome reads a copy of, or that are no input: means over references and draws."""
+        """Parents that the outcome reads a copy of, or that are no input; as the target's, ``(half, draw, unit)``."""
         return self._given(inputs, samples)[1]
 
     def posterior(self, inputs: Columns, samples: Columns) -> Posterior:
@@ -135,13 +136,13 @@ class Replays:
             units, draws = len(next(iter(inputs.values()))), self.draws
             values = self._complete(inputs, units, draws)
             mean, variance = self.mean(values)
-            found, weights = self._run(values, samples)
+            found, weights = self._run(values, samples, draws=draws)
             shape = (draws, units)
             posterior = Posterior(
-                mean.reshape(shape), variance.reshape(shape), _averaged(found, weights).reshape(2, *shape)
+                mean.reshape(shape), variance.reshape(shape), _averaged(found, weights).reshape(-1, *shape)
             )
             features = {
-                parent: (weights.mean(0) @ found.inputs[parent][0]).reshape(shape).mean(0)
+                parent: (weights @ found.inputs[parent][0]).reshape(-1, *shape)
                 for parent, feed in self.plan.inputs.items()
                 if isinstance(feed, Copy) or (feed is not None and parent not in self.inputs)
             }
@@ -156,10 +157,15 @@ class Replays:
         return _averaged(*self._run(values, samples, sets))
 
     def _run(
-        self, values: Columns, samples: Columns, sets: Mapping[str, float] | None = None
+        self, values: Columns, samples: Columns, sets: Mapping[str, float] | None = None, draws: int = 1
     ) -> tuple[CopyDraws, np.ndarray]:
-        """The target's copies, a copy of each row a reference; and the references' weights ``(half, copy)``."""
-        points, weights = reference_points(samples, units=len(next(iter(values.values()))), seed=self.seed)
+        """The target's copies, a copy of each row a reference; and the references' weights ``(half, copy)``.
+
+        Of several ``draws`` a unit the rows are independent given the inputs, and need no halves of references.
+        """
+        rows = len(next(iter(values.values())))
+        fewer = {"strata": max(4, _REFERENCES // draws), "halves": 1} if draws > 1 else {}
+        points, weights = reference_points(samples, units=rows, seed=self.seed, **fewer)
         # what do() sets is read like any other input: a prediction for other values is asked for too
         own = {target: action for target, action in self.model.interventions.items() if target not in values}
         scm = SCM._of(replace(self.model, interventions=own))

@@ -1,7 +1,8 @@
 """Units drawn from a model that is not linear, and predictors of its outcome evaluated on them.
 
-Baselines and the observational optimum are cubic regressions of ``E[Y | x]`` (logistic ones for log loss); a faithful
-prediction averages the target's copies over references. The same units, with the same noise, are there in every world
+Baselines and the observational optimum are cubic regressions of ``E[Y | x]`` (logistic ones for log loss), free of the
+noise of features that are averages over draws (:mod:`pcm.trust.regressions`); a faithful prediction averages the
+target's copies over references. The same units, with the same noise, are there in every world
 in which a source is set.
 
 >>> import pyro, pyro.distributions as dist, pcm
@@ -20,12 +21,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from itertools import combinations_with_replacement
 from typing import Any
 
 import networkx as nx
 import numpy as np
-from scipy.special import expit
 
 from pcm.errors import QueryError, listed
 from pcm.graph import descendants
@@ -34,9 +33,10 @@ from pcm.query.effect import Effect
 from pcm.requirement import Independence, Requirement, target_plan
 from pcm.requirement.references import reference_samples
 from pcm.scm import SCM
+from pcm.trust.regressions import Regression, split
 from pcm.trust.replays import Columns, Posterior, Replays
 
-__all__ = ["Predictor", "SimulatedUnits", "halves", "monomials"]
+__all__ = ["Predictor", "SimulatedUnits", "halves"]
 
 #: Units over which effects are averaged, and rows (units × draws) where the inputs leave something open.
 _FEW, _ROWS = 2_000, 640_000
@@ -144,25 +144,18 @@ class SimulatedUnits:
         return lambda read: halves(self._posterior(replays, read).target)
 
     def bayes(self, read: Columns) -> np.ndarray:
-        return self._posterior(self._replays(()), read).outcome.mean(0)
+        return halves(self._posterior(self._replays(()), read).outcome)
 
     def _regression(self, features: Callable[[Columns], np.ndarray]) -> Predictor:
-        """Cubic regression of the outcome's conditional mean on features ``(feature, unit)``."""
+        """Cubic regression of the outcome's conditional mean on features ``(feature, half, draw, unit)``."""
         made = features(self.read)
         if not len(made):
             return lambda read: np.full(len(next(iter(read.values()))), self.best.mean())
-        centre, spread = made.mean(1, keepdims=True), made.std(1, keepdims=True)
-        spread[spread == 0] = 1.0
-        degree = 3 if len(made) <= 8 else 2
-        columns = monomials((made - centre) / spread, degree)
-        if self.loss == "log":
-            logits = _logistic(columns, self.best)
-            return lambda read: expit(logits @ monomials((features(read) - centre) / spread, degree))
-        weights, *_ = np.linalg.lstsq(columns.T, self.best, rcond=1e-9)
-        return lambda read: weights @ monomials((features(read) - centre) / spread, degree)
+        fitted = Regression(made, halves(self.known.outcome), 3 if len(made) <= 8 else 2, self.loss)
+        return lambda read: fitted(features(read))
 
     def on(self, names: Sequence[str]) -> Predictor:
-        return self._regression(lambda read: np.array([read[n] for n in names]))
+        return self._regression(lambda read: np.array([[[read[n]]] * 2 for n in names]))
 
     def corrected(self, pinning: Sequence[Requirement]) -> Predictor:
         """The observational optimum: what the outcome may read, each parent's copy averaged over references."""
@@ -171,8 +164,9 @@ class SimulatedUnits:
         plain = [n for n, feed in feeds.items() if isinstance(feed, str) and n in self.inputs]
 
         def features(read: Columns) -> np.ndarray:
-            copies = replays.features(read, self._references(replays))
-            return np.array([*(read[n] for n in plain), *copies.values()])
+            copies = [split(each) for each in replays.features(read, self._references(replays)).values()]
+            draws = copies[0].shape[1] if copies else 1
+            return np.array([*(np.tile(read[n], (2, draws, 1)) for n in plain), *copies])
 
         return self._regression(features)
 
@@ -247,33 +241,5 @@ class SimulatedUnits:
 
 
 def halves(values: np.ndarray) -> np.ndarray:
-    """Two estimates ``(half, unit)`` from halves of references and of draws, ``(half, draw, unit)``."""
-    draws = values.shape[1]
-    return np.stack([values[i, i::2].mean(0) if draws > 1 else values[i, 0] for i in (0, 1)])
-
-
-def monomials(values: np.ndarray, degree: int) -> np.ndarray:
-    """Products of up to ``degree`` rows, the constant first: ``(monomial, unit)``."""
-    made = [np.ones(values.shape[1])]
-    for power in range(1, degree + 1):
-        made += [
-            np.prod(values[list(chosen)], 0) for chosen in combinations_with_replacement(range(len(values)), power)
-        ]
-    return np.array(made)
-
-
-# -- private ---------------------------------------------------------------------------------------------------------
-
-
-def _logistic(columns: np.ndarray, chances: np.ndarray) -> np.ndarray:
-    """Weights of a logistic regression on probabilities, by Newton's method with a trace of ridge."""
-    weights, ridge = np.zeros(len(columns)), 1e-6 * len(chances)
-    for _ in range(50):
-        fitted = expit(weights @ columns)
-        slope = columns @ (chances - fitted) - ridge * weights
-        curve = (columns * (fitted * (1 - fitted))) @ columns.T + ridge * np.eye(len(columns))
-        step = np.linalg.solve(curve, slope)
-        weights += step * min(1.0, 5.0 / (1e-12 + np.abs(step).max()))
-        if np.abs(step).max() < 1e-8:
-            break
-    return weights
+    """Two estimates ``(half, unit)`` of a mean over draws ``(draw, unit)``, or ``(half, draw, unit)`` of references."""
+    return split(np.stack([values, values]) if values.ndim == 2 else values).mean(1)

@@ -21,6 +21,7 @@ from __future__ import annotations
 from functools import cached_property
 
 import numpy as np
+from scipy.special import entr, rel_entr
 
 from pcm.graph import parents
 from pcm.query.effect import Effect
@@ -113,7 +114,7 @@ class Simulation(SimulatedUnits):
 
     def fair(self, source: str) -> Predictor:
         """The least squared error under demographic parity, on average over ranks drawn within atoms."""
-        return lambda read: self.barycentre(source).predict(self.bayes(read), read[source])
+        return lambda read: self.barycentre(source).predict(self.bayes(read).mean(0), read[source])
 
     @cached_property
     def _barycentres(self) -> dict[str, Barycentre]:
@@ -125,23 +126,21 @@ class Simulation(SimulatedUnits):
     def _floor(self) -> np.ndarray:
         """Risk that no predictor can avoid, ``(unit,)``."""
         if self.loss == "log":
-            p = np.clip(self.best, 1e-12, 1 - 1e-12)
-            return -(p * np.log(p) + (1 - p) * np.log(1 - p))
+            return 2 * _entropy(self.best) - _entropy(halves(self.known.outcome)).mean(0)
         spread = self.known.outcome.var(0, ddof=1) if len(self.known.outcome) > 1 else 0.0
         return self.known.variance.mean(0) + spread
 
     def excess(self, values: np.ndarray) -> np.ndarray:
-        """Risk above that, ``(unit,)``; of two estimates of a prediction ``(half, unit)`` the product of their errors.
+        """Risk above that of a prediction ``(unit,)``, or of two estimates of it ``(half, unit)``: ``(unit,)``.
 
-        The square of an average over few draws would add their noise.
+        The square of an average over few draws would add their noise: the product of two halves' errors does not. Of a
+        divergence twice that of the average less that of the halves has none of first order.
         """
+        best = halves(self.known.outcome)
         if self.loss == "log":
-            values = values if values.ndim == 1 else values.mean(0)
-            p, q = (np.clip(v, 1e-12, 1 - 1e-12) for v in (self.best, values))
-            return p * np.log(p / q) + (1 - p) * np.log((1 - p) / (1 - q))
-        if values.ndim == 1:
-            return (self.best - values) ** 2
-        errors = halves(np.stack([self.known.outcome] * 2)) - values
+            made = np.broadcast_to(values, best.shape)
+            return 2 * _divergence(best.mean(0), made.mean(0)) - _divergence(best, made).mean(0)
+        errors = best - values
         return errors[0] * errors[1]
 
     @cached_property
@@ -199,3 +198,16 @@ class Simulation(SimulatedUnits):
                 each.append(self.averaged(response - pinned, f"residual gap of {source}"))
             found[source] = max(each, key=lambda gap: abs(gap.mean))
         return found
+
+
+# -- private ---------------------------------------------------------------------------------------------------------
+
+
+def _entropy(chances: np.ndarray) -> np.ndarray:
+    return entr(chances) + entr(1 - chances)
+
+
+def _divergence(chances: np.ndarray, made: np.ndarray) -> np.ndarray:
+    """Of a coin from a prediction; from a certain one nothing is infinitely far."""
+    made = np.clip(made, 1e-12, 1 - 1e-12)
+    return rel_entr(chances, made) + rel_entr(1 - chances, 1 - made)

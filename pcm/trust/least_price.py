@@ -104,6 +104,16 @@ class MatchedProgramme:
         self.features, self.best, self.pinned, self.loss, self.weights = features, best, pinned, loss, weights
         self._solution: tuple[np.ndarray, np.ndarray] | None = None  # of the whole, where parts of it start
 
+    def predict(self, features: np.ndarray, best: np.ndarray) -> np.ndarray:
+        """The matched prediction for features ``(feature, unit)`` and ``E[Y | x]`` there, ``(…, unit)``.
+
+        Of the whole, which :meth:`solve` has to have found.
+        """
+        if self._solution is None:
+            raise ValueError("no predictor: solve() comes first, and has to find one.")
+        moved = self._solution[0] @ features
+        return best + moved if self.loss == "squared" else expit(_odds(best) + moved)
+
     def solve(self, left_out: int | None = None) -> tuple[float, dict[str, float]] | None:
         """Least price and signed slopes by effect, without one group of units; None where the equations are not met."""
         kept = self._share(len(self.best), self.weights, left_out)
@@ -143,6 +153,8 @@ class MatchedProgramme:
         weights, multipliers, _ = least_risk(gram[None], np.zeros((1, len(gram))), rows[None], values[None], slack)
         if not _met(rows @ weights[0], values, slack):
             return None
+        if left_out is None:
+            self._solution = weights[0], multipliers[0]
         return float((weights[0] @ self.features) ** 2 @ kept), multipliers[0]
 
     def _log(self, kept: np.ndarray, left_out: int | None) -> tuple[float, np.ndarray] | None:

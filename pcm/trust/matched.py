@@ -25,7 +25,7 @@ from pcm.trust.finite_law import finite_law
 from pcm.trust.least_price import Arm, MatchedProgramme, Pinned
 from pcm.trust.regressions import monomials
 from pcm.trust.replays import Columns
-from pcm.trust.simulated_units import SimulatedUnits
+from pcm.trust.simulated_units import Predictor, SimulatedUnits
 
 __all__ = ["Matched"]
 
@@ -59,28 +59,35 @@ class Matched:
         """The predictors looked at, in words."""
         return self._found[2] if self._found else ""
 
+    @property
+    def predictor(self) -> Predictor | None:
+        """The predictor that has the least price; None where none is found."""
+        return self._found[3] if self._found else None
+
     @cached_property
-    def _found(self) -> tuple[Effect, dict[str, Effect], str] | None:
+    def _found(self) -> tuple[Effect, dict[str, Effect], str, Predictor] | None:
         units = self.units
         if not units.pinning or not units.inputs:
             return None
-        exact = self._table()
-        if exact is not None:
-            solved = exact.solve()
+        table = self._table()
+        if table is not None:
+            programme, predictor = table
+            solved = programme.solve()
             if solved is None:
                 return None
             price, shadow = (solved[0], 0.0), {name: (abs(value), 0.0) for name, value in solved[1].items()}
             over = "every function of the inputs, by enumeration"
         else:
-            estimated = self._sampled().with_errors()
+            programme, predictor = self._sampled()
+            estimated = programme.with_errors()
             if estimated is None:
                 return None
             price, shadow = estimated
             over = "polynomial corrections of E[Y | inputs]" + (", on the log-odds" if self.loss == "log" else "")
         effects = {name: units.estimate(*value, f"shadow price of {name}") for name, value in shadow.items()}
-        return units.estimate(*price, "least price"), effects, over
+        return units.estimate(*price, "least price"), effects, over, predictor
 
-    def _table(self) -> MatchedProgramme | None:
+    def _table(self) -> tuple[MatchedProgramme, Predictor] | None:
         """The programme on every cell of the inputs; None where the program is not finite, or too large."""
         units = self.units
         sources, plan = units.sources, units.joint.plan
@@ -108,9 +115,17 @@ class Matched:
                 arms.append(Arm(value, np.eye(count), best, np.full(count, target), share(law.under({source: value}))))
             pinned[source] = self._pinned(source, arms, np.bincount(at.ravel(), weights, len(values)))
         # a cell that no unit is in costs nothing, but may not be weightless
-        return MatchedProgramme(np.eye(count), best, pinned, self.loss, chances + 1e-9)
+        programme = MatchedProgramme(np.eye(count), best, pinned, self.loss, chances + 1e-9)
+        known = np.stack([read[name] for name in units.inputs], -1)
 
-    def _sampled(self) -> MatchedProgramme:
+        def predictor(asked: Columns) -> np.ndarray:
+            wanted = np.stack([asked[name] for name in units.inputs], -1)
+            cell = np.argmin(np.abs(wanted[:, None] - known).sum(-1), 1)
+            return programme.predict(np.eye(count), best)[cell]
+
+        return programme, predictor
+
+    def _sampled(self) -> tuple[MatchedProgramme, Predictor]:
         """The programme on the simulated units, over polynomials and the faithful prediction."""
         units = self.units
         made = np.array([units.read[n] for n in units.inputs])
@@ -138,7 +153,13 @@ class Matched:
                 arms.append(Arm(value, features(read, best), best, units.pinned_mean(source, value)))
             chances = np.array([np.mean(units.sampled[source] == arm.value) for arm in arms])
             pinned[source] = self._pinned(source, arms, chances)
-        return MatchedProgramme(features(units.read, units.best), units.best, pinned, self.loss)
+        programme = MatchedProgramme(features(units.read, units.best), units.best, pinned, self.loss)
+
+        def predictor(read: Columns) -> np.ndarray:
+            best = units.bayes(read)
+            return programme.predict(features(read, best.mean(0)), best)
+
+        return programme, predictor
 
     def _pinned(self, source: str, arms: Sequence[Arm], chances: np.ndarray) -> Pinned:
         """A source's arms, and how they move where an effect of it grows by one, turned about the source's mean."""

@@ -62,7 +62,9 @@ class OverDraws:
 
     @property
     def rows(self) -> tuple[Row, ...]:
-        """Every predictor."""
+        """Every predictor that there is under every draw."""
+        tables = [{row.name: row for row in member.rows} for member in self.members]
+        shared = [[table[name] for table in tables] for name in tables[0] if all(name in table for table in tables)]
         return tuple(
             Row(
                 each[0].name,
@@ -70,7 +72,7 @@ class OverDraws:
                 self._joined([row.price for row in each]),
                 self._by_source([row.effects for row in each]),
             )
-            for each in zip(*(member.rows for member in self.members), strict=True)
+            for each in shared
         )
 
     @property

@@ -59,6 +59,9 @@ class Simulation(SimulatedUnits):
         for source in self.sources:
             if source in self.inputs:
                 made[f"unaware (drop {source})"] = self.on([n for n in self.inputs if n != source])
+        read = [source for source in self.sources if source in self.inputs]
+        if len(self.sources) > 1:
+            made[f"unaware (drop {', '.join(self.sources)})"] = self.on([n for n in self.inputs if n not in read])
         made["parents only"] = self.on([n for n in self.inputs if n in parents(self.graph, self.outcome)])
         groups = [source for source in self.sources if self.loss == "squared" and self.in_groups(source)]
         fair = {f"demographic parity in {source}": source for source in groups}
@@ -67,14 +70,20 @@ class Simulation(SimulatedUnits):
         if len(self.pinning) > 1:
             for r in self.pinning:
                 made[f"{r.label}, faithful"] = self.faithful([r])
+                made[f"{r.label}, observational optimum"] = self.corrected([r])
         uniform: list[tuple[str, ...]] = [(s,) for s in self.sources]
         for group in [*uniform, self.sources] if len(uniform) > 1 else uniform:
             closed = [Requirement(s, outcome=self.outcome) for s in group]
             made[f"uniform in {' and '.join(group)}"] = self.faithful(closed)
         if self.pinning:
-            made[self.delivered] = self.faithful(self.pinning)
+            made[f"{self.label}, faithful"] = self.faithful(self.pinning)
+            if self.matched.predictor is not None:
+                made[f"{self.label}, matched"] = self.matched.predictor
             made[f"{self.label}, observational optimum"] = self.corrected(self.pinning)
         prices = {name: self.barycentre(source).price for name, source in fair.items()}
+        least = self.matched.price
+        if least is not None:
+            prices[f"{self.label}, matched"] = least.mean, least.standard_error or 0.0
         return tuple(self.row(name, predictor, prices.get(name)) for name, predictor in made.items())
 
     def row(self, name: str, made: Predictor, known: tuple[float, float] | None = None) -> Row:

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -24,17 +25,21 @@ from pcm.worlds import WorldPlan, align, choose_seed, forward, world_noise
 __all__ = ["covariates_of", "sample"]
 
 
-def sample(model: Model, units: int | None, data: Any, seed: int | None) -> pd.DataFrame:
-    """Rows of fresh units under one draw of the parameters; see :meth:`pcm.SCM.sample`."""
+def sample(
+    model: Model, units: int | None, data: Any, seed: int | None, noise: Mapping[str, Tensor] | None = None
+) -> pd.DataFrame:
+    """Rows of fresh units under one draw of the parameters; see :meth:`pcm.SCM.sample`.
+
+    ``noise``: uniforms ``(*inner, unit, *noise)`` by site, in place of those that the seed gives.
+    """
     covariates, index = covariates_of(model, data, units)
     seed = choose_seed(seed)
     plan = WorldPlan(model.structure, align(model.interventions, index))
     parameters = {name: value[0] for name, value in model.parameters(1, seed, prior=True).items()}
     with model.program.sealed():
-        noise = {
-            name: value[0].to(model.program.dtype)
-            for name, value in world_noise(plan, seed, row_ids(index), range(1)).items()
-        }
+        if noise is None:
+            noise = {name: value[0] for name, value in world_noise(plan, seed, row_ids(index), range(1)).items()}
+        noise = {name: value.to(model.program.dtype) for name, value in noise.items()}
         made = forward(model.program, plan, parameters, noise, len(index), covariates)
     values = {**covariates, **made.values}
     for name, value in values.items():

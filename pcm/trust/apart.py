@@ -39,7 +39,7 @@ from pcm.trust.verdict import Row
 
 __all__ = ["Apart", "not_gaussian", "without_method"]
 
-#: Classes of the score within all groups together, and groups of units that the jackknife leaves out.
+#: Classes of the score within all groups together, and groups of units (two nets each) that the jackknife leaves out.
 _CLASSES, _GROUPS = 32, 10
 
 

@@ -3,7 +3,7 @@ r"""The least squared error under demographic parity in a finite variable that t
 It is that of the barycentre of the groups' laws of ``E[Y | x]`` (Chzhen, Denis, Hebiri, Oneto & Pontil 2020): a unit at
 rank ``u`` of its group gets ``Σ_a p_a Q_a(u)``, and the price is ``Σ_a p_a ∫ (Q_a(u) − Σ_b p_b Q_b(u))² du``. Where a
 group's law has atoms the rank within one is drawn. The quantile functions are those of two independent halves of the
-units, so that their noise is not squared; the standard error is a grouped jackknife's.
+units, so that their noise is not squared; the standard error is a jackknife's, over nets of units.
 
 >>> import numpy as np
 >>> rng = np.random.default_rng(0)
@@ -20,10 +20,12 @@ from functools import cached_property
 
 import numpy as np
 
+from pcm.trust.even_noise import NETS
+
 __all__ = ["Barycentre"]
 
-#: Groups of units that the jackknife leaves out, and levels at which quantile functions are compared.
-_GROUPS, _LEVELS = 20, 2_000
+#: Levels at which quantile functions are compared.
+_LEVELS = 2_000
 
 
 class Barycentre:
@@ -46,10 +48,10 @@ class Barycentre:
     def price(self) -> tuple[float, float]:
         """Risk above that of the scores, and its standard error."""
         place = np.arange(len(self.best))
-        half = place // _GROUPS % 2 == 0
+        half = place % NETS % 2 == 0  # of the nets: those of one half are independent of the other's
         whole = self._apart(half, np.ones(len(place), bool))
-        parts = [self._apart(half, place % _GROUPS != left_out) for left_out in range(_GROUPS)]
-        return whole, float(np.sqrt((_GROUPS - 1) * np.var(parts)))
+        parts = [self._apart(half, place % NETS != left_out) for left_out in range(NETS)]
+        return whole, float(np.sqrt((NETS - 1) * np.var(parts)))
 
     def predict(self, best: np.ndarray, group: np.ndarray) -> np.ndarray:
         """The fair prediction for scores, ``(unit,)``; at an atom of a group its mean over the drawn ranks."""

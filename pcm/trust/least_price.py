@@ -28,11 +28,12 @@ import numpy as np
 from scipy.special import expit, logit
 
 from pcm.requirement.programme import least_risk
+from pcm.trust.even_noise import NETS
 
 __all__ = ["Arm", "MatchedProgramme", "Pinned"]
 
-#: Groups that the jackknife leaves out in turn, and quadratic programmes of a log loss.
-_GROUPS, _STEPS = 20, 100
+#: Quadratic programmes of a log loss. The jackknife leaves out one net of units in turn.
+_STEPS = 100
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ class MatchedProgramme:
         whole = self.solve()
         if whole is None:
             return None
-        parts = [found for group in range(_GROUPS) if (found := self.solve(group)) is not None]
+        parts = [found for group in range(NETS) if (found := self.solve(group)) is not None]
         sign = {name: -1.0 if value < 0 else 1.0 for name, value in whole[1].items()}
 
         def error(values: Sequence[float]) -> float:
@@ -231,7 +232,7 @@ class MatchedProgramme:
         """Weights that sum to one."""
         if weights is not None:
             return weights
-        kept = np.ones(units) if left_out is None else (np.arange(units) % _GROUPS != left_out).astype(float)
+        kept = np.ones(units) if left_out is None else (np.arange(units) % NETS != left_out).astype(float)
         return kept / kept.sum()
 
 

@@ -29,10 +29,12 @@ import torch
 from pcm.errors import QueryError
 from pcm.graph import ancestors
 from pcm.query.model import Model
+from pcm.query.sampling import sample
 from pcm.requirement import Copy, TargetPlan
 from pcm.requirement.copies import Copies, CopyDraws
 from pcm.requirement.references import reference_points
 from pcm.scm import SCM
+from pcm.trust.even_noise import even_noise
 from pcm.trust.linear_law import mechanism_at
 from pcm.worlds import Constant, PerUnit, Stochastic
 
@@ -111,7 +113,8 @@ class Replays:
 
     def sample(self, units: int, sets: Mapping[str, float] | None = None) -> Columns:
         """Fresh units, every variable; with ``sets`` the same units (their noise), had these sources been set."""
-        frame = (self.scm.do(dict(sets)) if sets else self.scm).sample(units, seed=self.seed)
+        noise = even_noise(self.model, units, self.seed)
+        frame = sample((self.scm.do(dict(sets)) if sets else self.scm)._model, units, None, self.seed, noise)
         return {name: frame[name].to_numpy(dtype=float) for name in self.sites}
 
     def mean(self, values: Columns) -> tuple[np.ndarray, np.ndarray]:
@@ -196,8 +199,8 @@ class Replays:
                 read[name] = np.asarray(found.draws(name, world="factual"), dtype=float).reshape(-1)
         rest = [name for name in self.sites if name not in read]
         if rest:
-            fresh = self.sample(units * draws)
-            read |= {name: fresh[name] for name in rest}
+            fresh = self.sample(units)
+            read |= {name: np.tile(fresh[name], draws) for name in rest}
         kept = [name for name, site in self.sites.items() if site.kind != "deterministic" or name in inputs]
         whole = {name: read[name] for name in kept}
         self._completed[key] = inputs, whole  # the inputs are kept too: an identity is theirs while they live

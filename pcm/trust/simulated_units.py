@@ -3,7 +3,7 @@
 Baselines and the observational optimum are cubic regressions of ``E[Y | x]`` (logistic ones for log loss), free of the
 noise of features that are averages over draws (:mod:`pcm.trust.regressions`); a faithful prediction averages the
 target's copies over references. The same units, with the same noise, are there in every world
-in which a source is set.
+in which a source is set. They are spread evenly (:mod:`pcm.trust.even_noise`).
 
 >>> import pyro, pyro.distributions as dist, pcm
 >>> from pcm.query.account import Account
@@ -33,6 +33,7 @@ from pcm.query.effect import Effect
 from pcm.requirement import Independence, Requirement, target_plan
 from pcm.requirement.references import reference_samples
 from pcm.scm import SCM
+from pcm.trust.even_noise import mean_and_error
 from pcm.trust.regressions import Regression, split
 from pcm.trust.replays import Columns, Posterior, Replays
 
@@ -230,8 +231,7 @@ class SimulatedUnits:
         return np.quantile(values, (np.arange(count) + 0.5) / count).tolist()
 
     def averaged(self, values: np.ndarray, label: str) -> Effect:
-        error = float(values.std(ddof=1) / len(values) ** 0.5) if len(values) > 1 else None
-        mean = float(values.mean())
+        mean, error = mean_and_error(values)
         small = error is not None and error <= 1e-12 * (1 + abs(mean))
         return Effect(np.array([mean]), label=label, account=self.account, standard_error=None if small else error)
 

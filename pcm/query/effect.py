@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from numbers import Real
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -110,8 +111,18 @@ class Effect(Shown):
         return float(found) if np.ndim(found) == 0 else found
 
     def interval(self, prob: float = 0.95) -> Any:
-        """Central interval: ``(low, high)``, or an array ``(unit, 2)``."""
+        """Central interval over the draws: ``(low, high)``, or an array ``(unit, 2)``.
+
+        Of one draw with a Monte-Carlo standard error, that error's: a normal's about the mean.
+
+        >>> low, high = Effect(np.array([2.0]), standard_error=0.1).interval(0.95)
+        >>> round(low, 3), round(high, 3)
+        (1.804, 2.196)
+        """
         check_probability(prob)
+        if self.draws.shape == (1,) and self.standard_error:
+            reach = NormalDist().inv_cdf((1 + prob) / 2) * self.standard_error
+            return self.mean - reach, self.mean + reach
         low, high = np.quantile(self.draws, [(1 - prob) / 2, (1 + prob) / 2], axis=0)
         return (float(low), float(high)) if np.ndim(low) == 0 else np.stack([low, high], -1)
 

@@ -62,7 +62,7 @@ def even_uniforms(units: int, coordinates: int, seed: int) -> np.ndarray:
     # within the last bit, which also keeps points away from 0 and 1
     fine = np.clip(rng.random((each, NETS, coordinates)), 1e-9, 1 - 1e-9)
     made = np.concatenate([points + fine[..., :even] / 2**_BITS, fine[..., even:]], -1)
-    return made.reshape(-1, coordinates)[:units]
+    return made.reshape(each * NETS, coordinates)[:units]
 
 
 def mean_and_error(values: np.ndarray) -> tuple[float, float | None]:

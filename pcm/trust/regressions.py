@@ -66,9 +66,9 @@ class Regression:
             self.weights = basis @ _solved(basis, *_equations(columns, best))
 
     def __call__(self, features: np.ndarray) -> np.ndarray:
-        """Two estimates of the prediction, ``(half, unit)``, each unbiased for squared loss."""
+        """Two estimates of the prediction, ``(half, unit)``; of log-odds unbiased up to second order."""
         made = np.stack([self.weights @ column for column in self._columns(features)])
-        return expit(made) if self.loss == "log" else made
+        return _chances(made) if self.loss == "log" else made
 
     def _columns(self, features: np.ndarray) -> np.ndarray:
         """``(half, monomial, unit)``."""
@@ -111,7 +111,9 @@ def unbiased_monomials(draws: np.ndarray, degree: int) -> np.ndarray:
     apart = draws - mean[:, None]
     made = [np.ones(draws.shape[2])]
     second: dict[tuple[int, ...], np.ndarray] = {}
-    for chosen in (c for power in range(1, degree + 1) for c in combinations_with_replacement(range(len(draws)), power)):
+    for chosen in (
+        c for power in range(1, degree + 1) for c in combinations_with_replacement(range(len(draws)), power)
+    ):
         found = np.prod(mean[list(chosen)], 0)
         if len(chosen) == 2 and count > 1:
             second[chosen] = (apart[chosen[0]] * apart[chosen[1]]).sum(0) / (count * (count - 1))
@@ -164,6 +166,12 @@ def _reliable(columns: np.ndarray, best: np.ndarray) -> np.ndarray:
     return basis[:, reliability > min(_LIMITS, key=lost)]
 
 
+def _chances(odds: np.ndarray) -> np.ndarray:
+    """Logistic function of a mean known through two estimates ``(half, unit)``, less what their noise bends it by."""
+    made = expit(odds)
+    return made - made * (1 - made) * (1 - 2 * made) * (odds[0] - odds[1]) ** 2 / 4
+
+
 def _logistic(columns: np.ndarray, chances: np.ndarray) -> np.ndarray:
     """Weights of a logistic regression on probabilities, by Newton's method with a trace of ridge.
 
@@ -171,9 +179,10 @@ def _logistic(columns: np.ndarray, chances: np.ndarray) -> np.ndarray:
     """
     weights, ridge = np.zeros(columns.shape[1]), 1e-6
     for _ in range(50):
-        fitted = expit(np.einsum("b,hbu->hu", weights, columns))
+        fitted = _chances(np.einsum("b,hbu->hu", weights, columns))
         slope = (columns * (chances - fitted)[::-1, None]).sum((0, 2)) / 2 - ridge * weights
-        curve = (columns[0] * (fitted * (1 - fitted)).mean(0)) @ columns[1].T
+        bent = expit(np.einsum("b,hbu->u", weights, columns) / 2)
+        curve = (columns[0] * (bent * (1 - bent))) @ columns[1].T
         step = np.linalg.solve((curve + curve.T) / 2 + ridge * np.eye(len(weights)), slope)
         weights += step * min(1.0, 5.0 / (1e-12 + np.abs(np.einsum("b,hbu->hu", step, columns)).max()))
         if np.abs(step).max() < 1e-8 * (1 + np.abs(weights).max()):

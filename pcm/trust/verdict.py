@@ -127,7 +127,7 @@ class Verdict:
         return self.to_dataframe()
 
     def to_dataframe(self, prob: float | None = None) -> pd.DataFrame:
-        """The table; with ``prob`` also the interval of the risk over the posterior."""
+        """The table; with ``prob`` also the interval of the risk: over the posterior, or of the simulation."""
         made: dict[str, dict[str, float]] = {}
         for row in self.rows:
             cells = {_risk_name(self.loss): row.risk.mean, "price": row.price.mean}
@@ -136,7 +136,9 @@ class Verdict:
             if row.risk.standard_error:
                 cells["s.e."] = row.risk.standard_error
             made[row.name] = cells | {f"effect of {name}": effect.mean for name, effect in row.effects.items()}
-        return pd.DataFrame.from_dict(made, orient="index").rename_axis("predictor")
+        frame = pd.DataFrame.from_dict(made, orient="index").rename_axis("predictor")
+        # the first rows may be exact, and have no standard error
+        return frame[sorted(frame.columns, key=lambda name: (name.startswith("effect of "), name == "s.e."))]
 
     def row(self, name: str) -> Row:
         """One predictor of the table."""
@@ -174,19 +176,18 @@ class Verdict:
         return draw(self.graph, [r for r in self.requirements if isinstance(r, Requirement) and r.variables], **options)
 
     def plot(self, prob: float = 0.95) -> Any:
-        """Figure of the prices: a row a predictor, with its interval (or ± 1.96 standard errors)."""
+        """Figure of the prices: a row a predictor, with its interval."""
         from pcm.figures import interval_rows
 
         if not self.rows:
             raise QueryError("there are no prices to plot: the check was of a graph, without a law.")
         means = np.array([row.price.mean for row in self.rows])
-        bounds = np.array([row.price.interval(prob) for row in self.rows])
-        error = 1.96 * np.array([row.price.standard_error or 0.0 for row in self.rows])
+        low, high = np.array([row.price.interval(prob) for row in self.rows]).T
         return interval_rows(
             [row.name for row in self.rows],
             means,
-            np.minimum(bounds[:, 0], means - error),
-            np.maximum(bounds[:, 1], means + error),
+            low,
+            high,
             reference=0.0,
             xlabel=f"price ({_risk_name(self.loss)} above the best)",
         )

@@ -138,6 +138,17 @@ class Admissible:
         """The state at ``parent`` of a path that goes on over the edge ``parent → child``."""
         if self.everything or self.nothing:
             return state
+        asked = state, parent, child
+        if asked not in self._steps:
+            self._steps[asked] = self._step(state, parent, child)
+        return self._steps[asked]
+
+    @cached_property
+    def _steps(self) -> dict[tuple[State, str, str], State]:
+        """Steps made before: of a few hundred listed paths each is a set of as many places."""
+        return {}
+
+    def _step(self, state: State, parent: str, child: str) -> State:
         moved = set()
         for i, place in state[0]:
             tokens = self._tokens[i]

@@ -106,13 +106,21 @@ class Coexistence:
         self.law, self.generic = generic_law(graph) if law is None else law, law is None
         self.pinning = tuple(r for r in requirements if isinstance(r, Requirement) and r.variables)
         self._known: dict[tuple[int, ...], bool] = {}
+        self._plans: dict[tuple[Requirement, ...], TargetPlan] = {}
 
     # -- feasibility -------------------------------------------------------------------------------------------------
 
     @cached_property
     def plan(self) -> TargetPlan:
         """The joint target."""
-        return target_plan(self.graph, self.pinning, self.outcome)
+        return self._plan(self.pinning)
+
+    def _plan(self, requirements: Sequence[Requirement]) -> TargetPlan:
+        """The target of some of them, made once."""
+        key = tuple(requirements)
+        if key not in self._plans:
+            self._plans[key] = target_plan(self.graph, key, self.outcome)
+        return self._plans[key]
 
     @property
     def feasible(self) -> bool:
@@ -169,7 +177,7 @@ class Coexistence:
         return self._effect([r], source)
 
     def _effect(self, requirements: Sequence[Requirement], source: str) -> float:
-        answers = LinearAnswers(self.law, target_plan(self.graph, requirements, self.outcome), ())
+        answers = LinearAnswers(self.law, self._plan(requirements), ())
         return float(answers.target[0, self.law.place[source]])
 
     def _unmet(self, chosen: Sequence[Any]) -> bool:
@@ -180,8 +188,9 @@ class Coexistence:
     def _solvable(self, chosen: Sequence[Any], inputs: Sequence[str]) -> bool:
         """Whether the equations have a solution whose prediction is correlated with the outcome."""
         pinning = [r for r in chosen if isinstance(r, Requirement) and r.variables]
-        plan = self.plan if len(pinning) == len(self.pinning) else target_plan(self.graph, pinning, self.outcome)
-        answers = LinearAnswers(self.law, plan, inputs, [r for r in chosen if isinstance(r, Independence)])
+        answers = LinearAnswers(
+            self.law, self._plan(pinning), inputs, [r for r in chosen if isinstance(r, Independence)]
+        )
         every, right, slack, _ = answers.equations
         values = right[0]
         rows = np.where(np.abs(every[0]) < 1e-12, 0.0, every[0])  # a rank is relative: rounding must not make one
@@ -332,7 +341,7 @@ class Coexistence:
         for witness in self.plan.witnesses:
             core: tuple[Requirement, ...] = self.pinning
             for r in self.pinning:
-                if witness in target_plan(self.graph, [r], self.outcome).witnesses:
+                if witness in self._plan([r]).witnesses:
                     core = (r,)
                     break
             copies = [copy for copy in self.plan.copies if copy.node == witness]

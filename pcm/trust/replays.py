@@ -112,10 +112,10 @@ class Replays:
         return 1
 
     def sample(self, units: int, sets: Mapping[str, float] | None = None) -> Columns:
-        """Fresh units, every variable; with ``sets`` the same units (their noise), had these sources been set."""
+        """Fresh units, every scalar variable; with ``sets`` the same units (their noise), had these sources been set."""
         noise = even_noise(self.model, units, self.seed)
         frame = sample((self.scm.do(dict(sets)) if sets else self.scm)._model, units, None, self.seed, noise)
-        return {name: frame[name].to_numpy(dtype=float) for name in self.sites}
+        return {name: frame[name].to_numpy(dtype=float) for name, site in self.sites.items() if site.scalar}
 
     def mean(self, values: Columns) -> tuple[np.ndarray, np.ndarray]:
         """Mean and variance of the outcome given its parents, ``(unit,)``."""
@@ -197,11 +197,11 @@ class Replays:
             found = self.scm.counterfactual(evidence, do={anchor: held}, draws=draws, seed=self.seed)
             for name in self.hidden:
                 read[name] = np.asarray(found.draws(name, world="factual"), dtype=float).reshape(-1)
-        rest = [name for name in self.sites if name not in read]
+        rest = [name for name, site in self.sites.items() if site.scalar and name not in read]
         if rest:
             fresh = self.sample(units)
             read |= {name: np.tile(fresh[name], draws) for name in rest}
-        kept = [name for name, site in self.sites.items() if site.kind != "deterministic" or name in inputs]
+        kept = [name for name in read if self.sites[name].kind != "deterministic" or name in inputs]
         whole = {name: read[name] for name in kept}
         self._completed[key] = inputs, whole  # the inputs are kept too: an identity is theirs while they live
         return whole

@@ -19,6 +19,7 @@ True
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
@@ -26,7 +27,7 @@ from typing import Any
 import networkx as nx
 import numpy as np
 
-from pcm.errors import QueryError, listed
+from pcm.errors import ArgumentError, QueryError, listed
 from pcm.graph import descendants
 from pcm.query.account import Account
 from pcm.query.effect import Effect
@@ -41,6 +42,8 @@ __all__ = ["Predictor", "SimulatedUnits", "halves"]
 
 #: Units over which effects are averaged, and rows (units × draws) where the inputs leave something open.
 _FEW, _ROWS = 2_000, 640_000
+#: Units without which nothing is said, and that a weight of a regression needs.
+_LEAST, _FEWEST = 100, 20
 _SOURCE_VALUES = 5
 
 Predictor = Callable[[Columns], np.ndarray]
@@ -97,9 +100,12 @@ class SimulatedUnits:
                     "these unchanged, so what a predictor would say there is not simulated. Make it a sampled "
                     "variable, or require it of its causes."
                 )
-        for name in (outcome, *inputs):
-            if not model.structure.sites[name].scalar:
-                raise QueryError(f"'{name}' has several values a unit; a check takes scalar variables.")
+        after = descendants(graph, outcome)
+        for name, site in model.structure.sites.items():
+            if not site.scalar and name not in after:
+                raise QueryError(f"'{name}' has several values a unit; a simulated check takes scalar variables.")
+        if units < _LEAST:
+            raise ArgumentError(f"units={units}: a simulated check needs at least {_LEAST}.")
         self.scm, self.sites = scm, model.structure.sites
         self._completed: dict[Any, Any] = {}
         self._plans: dict[tuple[int, ...], tuple[tuple[Requirement, ...], Replays]] = {}
@@ -152,7 +158,10 @@ class SimulatedUnits:
         made = features(self.read)
         if not len(made):
             return lambda read: np.full(len(next(iter(read.values()))), self.best.mean())
-        fitted = Regression(made, halves(self.known.outcome), 3 if len(made) <= 8 else 2, self.loss)
+        degree = 3 if len(made) <= 8 else 2
+        while degree > 1 and _FEWEST * math.comb(len(made) + degree, degree) > self.units:
+            degree -= 1
+        fitted = Regression(made, halves(self.known.outcome), degree, self.loss)
         return lambda read: fitted(features(read))
 
     def on(self, names: Sequence[str]) -> Predictor:

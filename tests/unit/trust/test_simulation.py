@@ -10,7 +10,7 @@ import torch
 from scipy.special import expit
 
 import pcm
-from pcm.errors import QueryError
+from pcm.errors import ArgumentError, QueryError
 from tests.bench.fixture import READINGS, compare
 from tests.unit.trust.test_check import FAIR, ROBUST, SCM
 
@@ -188,6 +188,26 @@ def test_what_cannot_be_simulated_is_refused():
         pcm.check(scm, asked, inputs=["A", "W"])
     with pytest.raises(QueryError, match="log loss needs a binary outcome"):
         pcm.check(scm, asked, loss="log")
+    with pytest.raises(ArgumentError, match="units=20: a simulated check needs at least 100"):
+        pcm.check(scm, asked, units=20)
     both = [*asked, pcm.demographic_parity("A", outcome="Y")]
     assert "no price" in pcm.check(scm, both).how
     assert torch.get_default_dtype() == torch.float32
+
+
+def test_vectors_before_the_outcome_are_refused_and_those_below_it_left_alone():
+    def hidden():
+        w = pyro.sample("W", dist.Normal(torch.zeros(2), 1.0).to_event(1))
+        a = pyro.sample("A", dist.Normal(0.0, 1.0))
+        pyro.sample("Y", dist.Normal(a * w[..., 0], 1.0))
+
+    def below():
+        a = pyro.sample("A", dist.Normal(0.0, 1.0))
+        y = pyro.sample("Y", dist.Normal(a**2, 1.0))
+        pyro.sample("W", dist.Normal(y[..., None] * torch.ones(2), 1.0).to_event(1))
+
+    asked = [pcm.counterfactual_fairness("A", outcome="Y")]
+    with pytest.raises(QueryError, match="'W' has several values a unit"):
+        pcm.check(pcm.SCM(hidden), asked, inputs=["A"], units=1_000)
+    found = pcm.check(pcm.SCM(below), asked, units=4_000, seed=0)
+    assert float(found.price) == pytest.approx(2.0, abs=4 * found.price.standard_error)  # var A²

@@ -112,7 +112,7 @@ class Replays:
         return 1
 
     def sample(self, units: int, sets: Mapping[str, float] | None = None) -> Columns:
-        """Fresh units, every scalar variable; with ``sets`` the same units (their noise), had these sources been set."""
+        """Fresh units, every scalar variable; with ``sets`` the same units and noise, had these sources been set."""
         noise = even_noise(self.model, units, self.seed)
         frame = sample((self.scm.do(dict(sets)) if sets else self.scm)._model, units, None, self.seed, noise)
         return {name: frame[name].to_numpy(dtype=float) for name, site in self.sites.items() if site.scalar}
@@ -174,7 +174,7 @@ class Replays:
         scm = SCM._of(replace(self.model, interventions=own))
         run = Copies(
             (scm.do(dict(sets)) if sets else scm)._model,
-            pd.DataFrame(values).drop(columns=[*(sets or ())]),
+            pd.DataFrame(values),
             self.plan,
             states=1,
             copies=weights.shape[1],

@@ -211,3 +211,15 @@ def test_vectors_before_the_outcome_are_refused_and_those_below_it_left_alone():
         pcm.check(pcm.SCM(hidden), asked, inputs=["A"], units=1_000)
     found = pcm.check(pcm.SCM(below), asked, units=4_000, seed=0)
     assert float(found.price) == pytest.approx(2.0, abs=4 * found.price.standard_error)  # var A²
+
+
+def test_a_source_may_be_all_that_there_is():
+    def alone():
+        a = pyro.sample("A", dist.Normal(0.0, 1.0))
+        pyro.sample("Y", dist.Normal(a**2, 1.0))
+
+    found = pcm.check(pcm.SCM(alone), [pcm.counterfactual_fairness("A", outcome="Y")], units=4_000, seed=0)
+    for name in ("uniform in A", "A: none, matched", "constant"):
+        row = found.row(name)
+        assert abs(row.price.mean - 2) < 4 * row.price.standard_error
+        assert float(row.effects["A"]) == pytest.approx(0.0, abs=1e-9)

@@ -148,6 +148,9 @@ class Admissible:
         """Steps made before: of a few hundred listed paths each is a set of as many places."""
         return {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_steps"}
+
     def _step(self, state: State, parent: str, child: str) -> State:
         moved = set()
         for i, place in state[0]:

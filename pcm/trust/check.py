@@ -79,7 +79,7 @@ def check(
     simulate : bool
         Whether to simulate where a closed form is known too.
     units : int
-        Of a simulation.
+        Of a simulation, at least 100; they are spread evenly, in twenty independent nets that give the standard errors.
     draws : int
         Of the parameters of a fitted model; a simulation looks at 16 of them at most, and shares its units out.
     seed : int, optional
@@ -102,7 +102,8 @@ def check(
         Requirements on several outcomes, names or paths that are not there (the nearest are suggested), a source
         downstream of the outcome.
     QueryError
-        A log loss that is not defined for the outcome.
+        A log loss that is not defined for the outcome; of a simulation also vectors before the outcome, sources that
+        the program computes, interventions that set a variable from others.
 
     References
     ----------

@@ -108,10 +108,9 @@ class MatchedProgramme:
     def predict(self, features: np.ndarray, best: np.ndarray) -> np.ndarray:
         """The matched prediction for features ``(feature, unit)`` and ``E[Y | x]`` there, ``(…, unit)``.
 
-        Of the whole, which :meth:`solve` has to have found.
+        Of the whole, which :meth:`solve` has found before.
         """
-        if self._solution is None:
-            raise ValueError("no predictor: solve() comes first, and has to find one.")
+        assert self._solution is not None
         moved = self._solution[0] @ features
         return best + moved if self.loss == "squared" else expit(_odds(best) + moved)
 

@@ -116,12 +116,10 @@ class Matched:
             pinned[source] = self._pinned(source, arms, np.bincount(at.ravel(), weights, len(values)))
         # a cell that no unit is in costs nothing, but may not be weightless
         programme = MatchedProgramme(np.eye(count), best, pinned, self.loss, chances + 1e-9)
-        known = np.stack([read[name] for name in units.inputs], -1)
 
         def predictor(asked: Columns) -> np.ndarray:
-            wanted = np.stack([asked[name] for name in units.inputs], -1)
-            cell = np.argmin(np.abs(wanted[:, None] - known).sum(-1), 1)
-            return programme.predict(np.eye(count), best)[cell]
+            apart = sum(np.abs(np.subtract.outer(asked[name], read[name])) for name in units.inputs)
+            return programme.predict(np.eye(count), best)[np.argmin(apart, 1)]
 
         return programme, predictor
 

@@ -138,7 +138,8 @@ class Verdict:
             made[row.name] = cells | {f"effect of {name}": effect.mean for name, effect in row.effects.items()}
         frame = pd.DataFrame.from_dict(made, orient="index").rename_axis("predictor")
         # the first rows may be exact, and have no standard error
-        return frame[sorted(frame.columns, key=lambda name: (name.startswith("effect of "), name == "s.e."))]
+        columns = sorted(frame.columns, key=lambda name: (name.startswith("effect of "), name == "s.e."))
+        return frame.reindex(columns=columns)
 
     def row(self, name: str) -> Row:
         """One predictor of the table."""

@@ -52,8 +52,8 @@ class Evidence:
     elements : dict of str to Tensor
         ``bool [unit, event…]``, true where an element is empty; only for columns where some unit has others.
     bounds : dict of str to (Tensor, Tensor)
-        Lowest and highest value of every unit ``[unit]``, infinite but for cells that are intervals; only for columns
-        with intervals.
+        Lowest and highest value of every cell ``[unit, event…]``, infinite but for cells that are intervals; only for
+        columns with intervals.
     ignored : tuple of str
         Columns of the data that were not looked for.
     """
@@ -207,8 +207,14 @@ def _gather(column: Column, source: Source) -> tuple[np.ndarray | None, Bounds |
     """The column's cells as bools, integers, or floats with NaN for holes (None where the data has no such column),
     and its intervals."""
     if column.name not in source.names or (column.event_shape and _elements(column, source)):
-        return _stacked(column, source), None
+        return _stacked(column, source)
     raw = source.get(column.name)
+    each = _unrolled(column, raw, source)
+    return _one(column, raw, source) if each is None else _joined(column, each, source)
+
+
+def _one(column: Column, raw: Any, source: Source) -> tuple[np.ndarray, Bounds | None]:
+    """The cells and intervals of one column of the data."""
     plain = not isinstance(raw, Interval) and isinstance(raw.dtype, np.dtype) and raw.dtype.kind != "O"
     between = None if plain else take_intervals(column, raw, source.fail)
     return _cells(column, raw if between is None else between.rest, source), between
@@ -218,15 +224,15 @@ def _elements(column: Column, source: Source) -> list[str]:
     return [name for name in element_names(column) if name in source.names]
 
 
-def _stacked(column: Column, source: Source) -> np.ndarray | None:
+def _stacked(column: Column, source: Source) -> tuple[np.ndarray | None, Bounds | None]:
     """A column that stands in the data as one column an element."""
     here = column.name in source.names
     if not column.event_shape:
-        return None
+        return None, None
     names = element_names(column)
     found = _elements(column, source)
     if not found:
-        return None
+        return None, None
     if here:
         raise source.fail(column.name, f"stands beside '{found[0]}'", None, "Keep one of the two forms.")
     if len(found) < len(names):
@@ -237,15 +243,42 @@ def _stacked(column: Column, source: Source) -> np.ndarray | None:
             None,
             f"It needs all of {listed(names)}; leave the cells empty of one that was not recorded.",
         )
-    parts = []
-    for name in names:
-        one, raw = replace(column, name=name, event_shape=()), source.get(name)
-        between = take_intervals(one, raw, source.fail) if isinstance(raw, Interval) or raw.dtype == object else None
-        if between is not None:
-            advice = "Intervals are for variables of one number a unit: give the value, or leave the cell empty."
-            raise source.fail(name, "holds an interval", between.cells, advice)
-        parts.append(_cells(one, raw, source))
-    return np.stack(parts, axis=-1).reshape(len(source.index), *column.event_shape)
+    return _joined(column, [source.get(name) for name in names], source)
+
+
+def _unrolled(column: Column, raw: Any, source: Source) -> list[np.ndarray] | None:
+    """A column of lists that hold intervals, as one array an element; None of any other column."""
+    if not column.event_shape or isinstance(raw, Interval) or raw.dtype != np.dtype(object):
+        return None
+    array = np.asarray(raw, dtype=object)
+    rows = [np.asarray(row, dtype=object) for row in array]
+    if not any(isinstance(cell, (Interval, pd.Interval)) for row in rows if row.ndim for cell in row.flat):
+        return None
+    out = np.full((len(rows), math.prod(column.event_shape)), None, dtype=object)
+    for at, row in enumerate(rows):
+        if row.shape == column.event_shape:
+            out[at] = row.reshape(-1)
+        elif row.ndim or not pd.isna(row.item()):
+            found = f"holds {array[at]!r}, where the program has shape {column.event_shape}"
+            raise source.fail(column.name, found, [at])
+    return list(out.T)
+
+
+def _joined(column: Column, parts: Sequence[Any], source: Source) -> tuple[np.ndarray, Bounds | None]:
+    """A column from its elements."""
+    shape = (len(source.index), *column.event_shape)
+    found = [
+        _one(replace(column, name=name, event_shape=()), raw, source)
+        for name, raw in zip(element_names(column), parts, strict=True)
+    ]
+    cells = np.stack([each for each, _ in found], axis=-1).reshape(shape)
+    if all(between is None for _, between in found):
+        return cells, None
+    nothing = np.zeros(len(cells), dtype=bool)
+    marked = [nothing if between is None else between.cells for _, between in found]
+    low = [np.full(len(cells), -np.inf) if between is None else between.low for _, between in found]
+    high = [np.full(len(cells), np.inf) if between is None else between.high for _, between in found]
+    return cells, Bounds(*(np.stack(each, axis=-1).reshape(shape) for each in (marked, low, high)), None)
 
 
 def _cells(column: Column, raw: Any, source: Source) -> np.ndarray:

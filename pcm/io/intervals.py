@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from pcm.errors import ArgumentError, DataError, listed
-from pcm.io.columns import Column
+from pcm.io.columns import Column, element_names
 
 __all__ = ["Bounds", "Interval", "take_intervals"]
 
@@ -102,12 +102,12 @@ class Bounds:
 
     Attributes
     ----------
-    cells : bool array ``(unit,)``
+    cells : bool array ``(unit, event…)``
         Which cells are intervals.
-    low, high : array ``(unit,)``
+    low, high : array ``(unit, event…)``
         Closed ends, infinite elsewhere; whole numbers for discrete columns.
-    rest : Series or array
-        The column, empty where an interval was.
+    rest : Series, array or None
+        The column, empty where an interval was; None of one that was joined from its elements.
     """
 
     cells: np.ndarray
@@ -142,7 +142,8 @@ def take_intervals(column: Column, raw: Any, fail: Callable[..., DataError] | No
         return None
     cells, low, high, open_low, open_high, rest = found
     if column.event_shape:
-        raise fail(column.name, "has several values a unit; an interval is one number's", cells)
+        advice = f"Give each value its own: a column '{element_names(column)[0]}' and so on, or lists with intervals."
+        raise fail(column.name, "has several values a unit; an interval is one number's", cells, advice)
     low, high = (_numbers(column, end, cells, fail) for end in (low, high))
     if (bad := cells & (np.isnan(low) | np.isnan(high))).any():
         raise fail(column.name, "holds an interval with a missing end", bad, "Give -inf or inf where it is open.")

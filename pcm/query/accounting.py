@@ -43,9 +43,8 @@ def account_of(run: Evaluation, ignored: tuple[str, ...] = ()) -> Account:
             notes.append("missing values are taken to be missing at random given what is observed")
         for name, partly in run.latent.space.cells.partly.items():
             notes.append(f"{name} is recorded in part for {int(partly.sum())} of {run.units} units")
-        for name, (low, high) in run.bounds.items():
-            count = int(((low > -math.inf) | (high < math.inf)).sum())
-            notes.append(f"{name} is known to lie in an interval for {count} of {run.units} units")
+        for name, between in run.between.units.items():
+            notes.append(f"{name} is known to lie in an interval for {int(between.sum())} of {run.units} units")
         khat = max(khat or 0.0, float(run.latent.khat.max())) if run.latent.khat.max() > 0 else khat
         if math.isfinite(run.latent.ess.min()):
             ess = min(ess or math.inf, float(run.latent.ess.min()))
@@ -133,7 +132,7 @@ def _missing_words(run: Evaluation, name: str) -> str:
     if inferred is not None and bool(inferred.any()):
         words.append(f"posterior ({run.latent.method(inferred)})")
     if barren is not None and bool(barren.any()):
-        within = barren & space.bounded[name] if name in space.bounded else torch.zeros_like(barren)
+        within = barren & space.between.units[name] if name in space.between else torch.zeros_like(barren)
         if bool(within.any()):
             words.append("its mechanism truncated to the interval")
         if bool((barren & ~within).any()):

@@ -20,8 +20,8 @@ def diagnostics_of(run: Runs) -> pd.DataFrame:
     """Missing sites, method, ess, k-hat and flag of every unit; see :attr:`pcm.Counterfactual.diagnostics`."""
     units = run.units
     count = sum((mask.numpy().astype(int) for mask in run.missing.values()), np.zeros(units, dtype=int))
-    between = [((low > -np.inf) | (high < np.inf)).numpy() for low, high in run.bounds.values()]
-    columns: dict[str, Any] = {"missing": count, "intervals": sum(between, np.zeros(units, dtype=int))}
+    intervals = sum((mask.numpy().astype(int) for mask in run.between.units.values()), np.zeros(units, dtype=int))
+    columns: dict[str, Any] = {"missing": count, "intervals": intervals}
     if run.latent is None:
         columns |= {"method": "none", "ess": np.inf, "khat": 0.0, "flagged": False}
     else:

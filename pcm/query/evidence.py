@@ -69,7 +69,7 @@ def _columns(
 @dataclass(frozen=True)
 class Units:
     """Evidence of units: values ``(*inner, unit, *event)``, names, which stochastic sites which units lack, and the
-    intervals that some of these lie in, two tensors ``(unit,)``.
+    intervals that some of these cells lie in, two tensors like the values.
 
     ``holes`` are the empty cells, shaped like the values, of stochastic sites that some unit has in part.
     ``solved`` names the deterministic columns that have holes or stand below something missing, and the units that
@@ -152,7 +152,11 @@ def read_units(model: Model, data: Any, *, what: str = "evidence", partial: bool
     for name in computed if missing else ():
         if nx.ancestors(model.structure.graph, name) & missing.keys():
             solved[name] = torch.ones(units, dtype=torch.bool)
-    return Units(values, found.index, missing, found.bounds, solved, holes, found.ignored)
+    bounds = {
+        name: (_placed(low, len(sites[name].inner)), _placed(high, len(sites[name].inner)))
+        for name, (low, high) in found.bounds.items()
+    }
+    return Units(values, found.index, missing, bounds, solved, holes, found.ignored)
 
 
 def _check_spelling(name: str, data: Any, sites: Mapping[str, Site], what: str) -> None:

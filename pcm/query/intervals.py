@@ -11,10 +11,15 @@ from 0.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
+from torch import Tensor
+from torch.distributions import constraints
 
 from pcm.couplings.counts import Counts
 from pcm.couplings.domain import read
+from pcm.couplings.triangular import TriangularCoupling
 from pcm.errors import EvidenceError
 from pcm.io.frames import Evidence
 from pcm.program import Site
@@ -39,29 +44,38 @@ def check_intervals(model: Model, found: Evidence, what: str) -> None:
         reason = _reason(site)
         if name in set_by:
             reason = f"do({name}=…) sets it: drop the column"
-        rows = [found.index[int(row)] for row in ((low > -torch.inf) | (high < torch.inf)).nonzero().flatten()]
+        rows = _rows((low > -torch.inf) | (high < torch.inf), found)
         if reason:
             raise EvidenceError(
-                f"column '{name}' of the {what} has {len(rows)} intervals (first in row {rows[0]}), but {reason}.",
+                f"column '{name}' of the {what} has intervals in {len(rows)} rows (first: {rows[0]}), but {reason}.",
                 column=name,
                 rows=rows,
             )
-        if site.support is None:
+        support = site.support
+        while isinstance(support, constraints.independent):
+            support = support.base_constraint
+        if support is None:
             continue
-        domain = read(site.support)
+        domain = read(support)
         least, most = domain.low, domain.high
         if not domain.simple or isinstance(least, torch.Tensor) or isinstance(most, torch.Tensor):
             continue  # differs between units: seen when the probability of the evidence is
         outside = (high < least) | (low > most)
         outside |= ((high == least) & domain.open_low) | ((low == most) & domain.open_high)
         if bool(outside.any()):
-            at = int(outside.nonzero()[0])
+            at, *cell = outside.nonzero()[0].tolist()
+            element = f"{name}[{','.join(map(str, cell))}]" if cell else name
             raise EvidenceError(
-                f"column '{name}' has an interval in row {found.index[at]} ({low[at]:g} to {high[at]:g}) where "
-                f"{site.family} has nothing: it takes {domain.words}.",
-                column=name,
-                rows=[found.index[int(row)] for row in outside.nonzero().flatten()],
+                f"column '{element}' has an interval in row {found.index[at]} ({low[at, *cell]:g} to "
+                f"{high[at, *cell]:g}) where {site.family} has nothing: it takes {domain.words}.",
+                column=element,
+                rows=_rows(outside, found),
             )
+
+
+def _rows(cells: Tensor, found: Evidence) -> list[Any]:
+    """Names of the units of which any cell ``(unit, …)`` is true."""
+    return [found.index[int(row)] for row in cells.reshape(len(cells), -1).any(1).nonzero().flatten()]
 
 
 def _reason(site: Site) -> str | None:
@@ -73,6 +87,10 @@ def _reason(site: Site) -> str | None:
     if not site.ordered:
         return "its categories have no order"
     coupling = site.coupling
+    if isinstance(coupling, TriangularCoupling):
+        return None
+    if site.joint:
+        return f"the values of one {site.family} are tied to each other: give all of them in a row, or none"
     if site.cardinality is None and not (
         coupling is not None
         and coupling.univariate

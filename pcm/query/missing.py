@@ -55,7 +55,7 @@ def infer_missing(run: Runs, values: Mapping[str, Tensor], draws: int, method: s
             values,
             run.missing,
             run.units,
-            bounds=run.bounds,
+            bounds=run.between.bounds,
             split=split,
             finite=finite,
             windows=windows,
@@ -104,8 +104,8 @@ def infer_missing(run: Runs, values: Mapping[str, Tensor], draws: int, method: s
 
     try:
         apart = torch.zeros(run.units, dtype=torch.bool)  # units whose barren sites are set apart from the start
-        for low, high in run.bounds.values():
-            apart |= (low > -math.inf) | (high < math.inf)
+        for between in run.between.units.values():
+            apart |= between
         for name, mask in run.missing.items():
             finite = sites[name].cardinality is not None and not sites[name].inner
             if sites[name].discrete and not (finite and (sites[name].scalar or sites[name].one_hot)):

@@ -25,6 +25,7 @@ from typing import Any, Self
 import numpy as np
 from torch import Tensor
 
+from pcm.infer.latent import Between
 from pcm.io import row_ids
 from pcm.program import Site
 from pcm.query.evidence import check_cells, check_finite
@@ -81,8 +82,8 @@ class Runs:
     seed : int
     missing : dict of name to bool tensor ``(unit,)``, optional
         Stochastic sites that some units lack; their values there are not read.
-    bounds : dict of name to two tensors ``(unit,)``, optional
-        Lowest and highest value of missing sites, infinite for units that know neither.
+    bounds : dict of name to two tensors ``(*inner, unit, *event)``, optional
+        Lowest and highest value of missing sites, infinite for cells that know neither.
     method : str
         How what is missing is inferred; ``"auto"`` chooses for each unit.
     solved : dict of name to bool tensor ``(unit,)``, optional
@@ -130,8 +131,8 @@ class Runs:
             self._cache = Store(max(0, limit - 2 * size))  # the values kept, and an array of them handed out
         else:
             self._cache = Store(None if outcome is None else max(size, LEAST))
-        self.missing, self.bounds, self.solved = dict(missing or {}), dict(bounds or {}), dict(solved or {})
-        self.holes = dict(holes or {})
+        self.missing, self.solved, self.holes = dict(missing or {}), dict(solved or {}), dict(holes or {})
+        self.between = Between(self.structure.sites, bounds or {})
         with self.program.sealed():
             self.latent = infer_missing(self, values, draws, method) if self.missing else None
             known = self.latent is None or (self.latent.space.closed and len(self.latent.chances) == 1)

@@ -263,8 +263,3 @@ def test_half_a_vector_of_a_frame_without_the_column_says_what_to_do():
         triple(np.eye(3)).counterfactual(frame, do={"a": 0.0})
 
 
-def test_an_interval_in_a_vector_is_refused_by_name():
-    frame = triple(np.eye(3)).sample(2, seed=0).astype(object)
-    frame.loc[1, "v[1]"] = pcm.Interval(0.0, 1.0)
-    with pytest.raises(pcm.PCMError, match=r"'v\[1\]'.*interval.*row 1.*one number a unit"):
-        triple(np.eye(3)).counterfactual(frame, do={"a": 0.0})

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from pcm.infer.latent.between import Between as Between
 from pcm.infer.latent.integration import nodes as nodes
 from pcm.infer.latent.marginal import Marginal as Marginal
 from pcm.infer.latent.posterior import METHODS as METHODS
@@ -13,4 +14,4 @@ from pcm.infer.latent.posterior import LatentPosterior as LatentPosterior
 from pcm.infer.latent.posterior import infer_latent as infer_latent
 from pcm.infer.latent.space import Space as Space
 
-__all__ = ["METHODS", "MOST", "LatentPosterior", "Marginal", "Space", "infer_latent", "nodes"]
+__all__ = ["METHODS", "MOST", "Between", "LatentPosterior", "Marginal", "Space", "infer_latent", "nodes"]

@@ -38,8 +38,9 @@ def barren_units(space: Space) -> dict[str, Tensor]:
             dependent = cells.dependent(name)
             barren[name] = free if dependent is None else free & ~dependent
             open_below[name] = free & ~cells.partly[name]  # what is above it sees the other cells
-        if name in space.bounds:  # what is above it sees the interval
-            open_below[name] = free & ~space.bounded[name]
-            if site.cardinality is not None:
-                barren[name] = open_below[name]  # enumerated
+        if name in space.between:  # what is above it sees the interval
+            between = space.between.units[name]
+            open_below[name] = open_below[name] & ~between
+            if site.cardinality is not None or site.joint:
+                barren[name] = barren[name] & ~between  # enumerated; not drawn cell by cell
     return {name: barren[name] for name in space.missing}

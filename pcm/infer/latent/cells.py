@@ -17,6 +17,8 @@ are open or seen together.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -24,6 +26,7 @@ from pyro.distributions.torch_distribution import ExpandedDistribution, MaskedDi
 from torch import Tensor
 from torch.distributions import Independent, biject_to, constraints
 
+from pcm.infer.latent.between import Between, by_row
 from pcm.infer.latent.coordinates import by_unit, flat, free_shape, is_real, site_log_prob, spread, unflat
 from pcm.program import Site
 
@@ -46,18 +49,19 @@ def why_whole(site: Site, empty: Tensor) -> str | None:
     return f"the values of one {site.family} are tied to each other"
 
 
-def cell_log_prob(fn: Any, value: Tensor) -> Tensor:
-    """Log density of each independent cell, ``(*inner, unit, *event)`` less the dims that one distribution spans."""
-    if isinstance(fn, Independent):
-        return cell_log_prob(fn.base_dist, value)
-    if isinstance(fn, ExpandedDistribution):
-        return cell_log_prob(fn.base_dist, value)
+def cell_log_prob(fn: Any, value: Tensor, of: Callable[[Any, Tensor], Tensor] = site_log_prob) -> Tensor:
+    """Log density of each independent cell, ``(*inner, unit, *event)`` less the dims that one distribution spans.
+
+    ``of`` gives that of the distribution under ``to_event``, ``expand`` and ``mask``.
+    """
+    if isinstance(fn, Independent | ExpandedDistribution):
+        return cell_log_prob(fn.base_dist, value, of)
     if isinstance(fn, MaskedDistribution):
-        term = cell_log_prob(fn.base_dist, value)
+        term = cell_log_prob(fn.base_dist, value, of)
         mask = torch.as_tensor(fn._mask)
         extra = term.dim() - len(fn.batch_shape)
         return torch.where(mask.reshape(*mask.shape, *([1] * extra)), term, 0.0) if mask.dim() else term * mask
-    return site_log_prob(fn, value)
+    return of(fn, value)
 
 
 def log_jacobian(site: Site, support: Any, free: Tensor, made: Tensor, open_: Tensor, units: int) -> Tensor:
@@ -84,7 +88,7 @@ class Cells:
 
     def __init__(self, sites: dict[str, Site], holes: dict[str, Tensor]) -> None:
         self.sites, self.holes = sites, holes
-        cells = {name: self._by_unit(hole, name) for name, hole in holes.items()}
+        cells = {name: by_row(hole, sites[name]) for name, hole in holes.items()}
         self.partly = {name: hole.any(1) & ~hole.all(1) for name, hole in cells.items()}
         self.used = {name: self.free(name).any(0).nonzero().flatten() for name in holes if not sites[name].discrete}
 
@@ -106,7 +110,7 @@ class Cells:
             return None
         hole = self.holes[name].flatten(-self.sites[name].joint)
         mixed = hole.any(-1) & ~hole.all(-1)
-        return self._by_unit(mixed, name).any(1)
+        return by_row(mixed, self.sites[name]).any(1)
 
     # -- coordinates -------------------------------------------------------------------------------------------------
 
@@ -139,29 +143,31 @@ class Cells:
 
     # -- density -----------------------------------------------------------------------------------------------------
 
-    def seen(self, term: Tensor, hidden: Tensor, fn: Any, value: Tensor, name: str) -> Tensor:
-        """A site's log density ``(*inner, unit)``: of its seen cells alone, where the rest is drawn (``hidden``)."""
+    def log_prob(
+        self, hidden: Tensor, fn: Any, value: Tensor, name: str, between: Tensor | None, laws: Between
+    ) -> Tensor:
+        """A site's log density ``(*inner, unit)``: of what units see of it alone, where the rest is drawn (``hidden``).
+
+        The cells of ``between`` count with the log probability of their intervals.
+        """
         site = self.sites[name]
         part = hidden & self.partly[name] if name in self.partly else None
-        if part is None or not bool(part.any()):
-            return term
-        each, open_ = cell_log_prob(fn, value), self.open(part, name)
+        if between is None and (part is None or not bool(part.any())):
+            return site_log_prob(fn, value)
+        blank = self.open(hidden, name)
+        if between is None:
+            each = cell_log_prob(fn, value)
+        else:
+            each = cell_log_prob(fn, value, partial(laws.log_prob, name, between))
+            blank = blank & ~between
         for _ in range(site.joint):
-            open_ = open_.any(-1)
-        return torch.where(part, _over_event(torch.where(open_, 0.0, each), site), term)
-
-    def gone(self, hidden: Tensor, name: str) -> Tensor:
-        """Units of ``hidden`` that see nothing of a site."""
-        return hidden & ~self.partly[name] if name in self.partly else hidden
+            blank = blank.any(-1)
+        return _over_event(torch.where(blank, 0.0, each), site)
 
     def whole(self, name: str) -> int:
         """How many coordinates a site has."""
         site = self.sites[name]
         return math.prod(site.inner) * math.prod(free_shape(site))
-
-    def _by_unit(self, cells: Tensor, name: str) -> Tensor:
-        cells = cells.movedim(len(self.sites[name].inner), 0)
-        return cells.reshape(len(cells), -1)
 
 
 def _over_event(term: Tensor, site: Site) -> Tensor:

@@ -73,8 +73,8 @@ def values_of(space: Space, name: str) -> tuple[Tensor | None, int]:
         return None, site.cardinality or 1
     if name in space.windows and not site.inner and not site.event:
         return space.windows[name]
-    if name in space.bounds:
-        low, high = space.bounds[name]
+    if name in space.between:
+        low, high = space.between.bounds[name]
         least = torch.clamp(low, min=float(getattr(site.support, "lower_bound", -torch.inf)))
         widths = (high - least)[space.inferred[name]]
         if bool(torch.isfinite(widths).all()):
@@ -146,8 +146,8 @@ def own_codes(space: Space) -> Configurations:
     size = torch.ones_like(first)
     for place, name in enumerate(space.discrete):
         low, high = torch.zeros(space.units), torch.full((space.units,), space.counts[name] - 1.0)
-        if name in space.bounds:
-            least, most = (end - space.offsets.get(name, 0) for end in space.bounds[name])
+        if name in space.between:
+            least, most = (end - space.offsets.get(name, 0) for end in space.between[name])
             low, high = torch.maximum(low, least.ceil()), torch.minimum(high, most.floor())
         open_ = space.inferred[name]
         first[:, place] = torch.where(open_, low, 0).long()

@@ -31,6 +31,7 @@ import torch
 from torch import Tensor
 
 from pcm.errors import EvidenceError
+from pcm.infer.latent.between import Between, by_row
 from pcm.infer.latent.breaks import find_breaks, stepped
 from pcm.infer.latent.forms import is_closed, is_pieced, kinked_coordinates, moved_kinks, quadratic_coordinates
 from pcm.infer.latent.links import Links
@@ -91,6 +92,7 @@ class Marginal:
     ) -> None:
         self.bounds, self.solved, self.holes = dict(bounds or {}), dict(solved or {}), dict(holes or {})
         self.program, self.plan, self.known, self.missing, self.units = program, plan, known, missing, units
+        self.between = Between(program.structure.sites, self.bounds)
         self.counts = endless(program.structure.sites, missing)
         self.parts: list[Part] = []
         self.links, self.computed, self.first = self._linked(trials)
@@ -206,7 +208,7 @@ class Marginal:
             for name, value in self.known.items()
         ]
         columns += [mask[:, None].to(torch.float64) for mask in (*self.missing.values(), *self.solved.values())]
-        columns += [torch.stack(ends, 1) for ends in self.bounds.values()]
+        columns += [by_row(end, sites[name]) for name, ends in self.bounds.items() for end in ends]
         columns += [cells.to(torch.float64) for cells in self._empty(every, self.holes)]
         if all(2 * len(torch.unique(column)) <= self.units * column.shape[1] for column in columns):
             _, which, counts = torch.unique(torch.cat(columns, 1), dim=0, return_inverse=True, return_counts=True)
@@ -223,9 +225,11 @@ class Marginal:
         if not names:
             return [rows]
         masks = [self.missing[name] for name in names]
-        masks += [(low > -math.inf) | (high < math.inf) for low, high in self.bounds.values()]
         masks += self.solved.values()
-        pattern = torch.cat([torch.stack([mask[rows] for mask in masks], 1), *self._empty(rows, names)], 1)
+        sites = self.program.structure.sites
+        between = [by_row(cells, sites[name])[rows] for name, cells in self.between.cells.items()]
+        pattern = torch.stack([mask[rows] for mask in masks], 1)
+        pattern = torch.cat([pattern, *between, *self._empty(rows, names)], 1)
         _, which = torch.unique(pattern, dim=0, return_inverse=True)
         return [rows[which == group] for group in range(int(which.max()) + 1)]
 
@@ -273,7 +277,7 @@ class Marginal:
         sites = self.program.structure.sites
         known = {name: value.index_select(len(sites[name].inner), rows) for name, value in self.known.items()}
         missing = {name: mask[rows] for name, mask in self.missing.items() if bool(mask[rows].any())}
-        bounds = {name: (low[rows], high[rows]) for name, (low, high) in self.bounds.items() if name in missing}
+        bounds = self.between.narrowed(rows).bounds
         return Space(
             self.program,
             self.plan,

@@ -5,10 +5,10 @@ barren site given the rest is its own mechanism, from which it is simply drawn. 
 and is kept as masks, so that every pattern of holes runs in one vectorised pass. Inferred continuous sites enter in the
 unconstrained coordinates of their support; finite discrete ones as configurations.
 
-A site may be known to lie in an interval ``[low, high]``, which is evidence of its own: its factor is
+A cell may be known to lie in an interval ``[low, high]``, which is evidence of its own: its factor is
 ``1[low <= x <= high]``. Where nothing below it was observed it is drawn from its mechanism truncated to the interval,
-and what is above it sees ``F(high) - F(low)``. Elsewhere its coordinate is the normal score ``z`` of its truncated
-mechanism, ``x = F^-1(F(low) + Phi(z) (F(high) - F(low)))``, which the mechanism alone makes standard normal.
+and what is above it sees ``F(high) - F(low)``. Elsewhere its coordinate is the normal score of its truncated mechanism,
+which the mechanism alone makes standard normal (:mod:`pcm.infer.latent.between`).
 
 >>> import pyro, pyro.distributions as dist, torch
 >>> from pcm.program import Program
@@ -27,7 +27,6 @@ mechanism, ``x = F^-1(F(low) + Phi(z) (F(high) - F(low)))``, which the mechanism
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
@@ -36,9 +35,8 @@ import torch
 from torch import Tensor
 from torch.distributions import biject_to
 
-from pcm.couplings import Truncated, resolve, unwrap
-from pcm.couplings.location_scale import NormalCoupling
 from pcm.infer.latent.barren import barren_units
+from pcm.infer.latent.between import Between, standard_normal
 from pcm.infer.latent.cells import Cells, log_jacobian
 from pcm.infer.latent.coordinates import (
     by_unit,
@@ -71,8 +69,8 @@ class Space:
     missing : dict of name to bool tensor ``(unit,)``
         Stochastic sites that some unit lacks.
     units : int
-    bounds : dict of name to two tensors ``(unit,)``, optional
-        Lowest and highest value of missing sites of one number, infinite for units that know neither.
+    bounds : dict of name to two tensors ``(*inner, unit, *event)``, optional
+        Lowest and highest value of missing sites, infinite for cells that know neither.
     split : bool or bool tensor ``(unit,)``
         Whether (in which units) barren sites are set apart; otherwise all that is missing is inferred.
     finite : bool or bool tensor ``(unit,)``
@@ -118,10 +116,10 @@ class Space:
         }
         self.cells = Cells(self.sites, {name: hole for name, hole in (holes or {}).items() if name in self.missing})
         kind = program.dtype
-        self.bounds = {
-            name: (low.to(kind), high.to(kind)) for name, (low, high) in (bounds or {}).items() if name in self.missing
-        }
-        self.bounded = {name: (low > -torch.inf) | (high < torch.inf) for name, (low, high) in self.bounds.items()}
+        self.between = Between(
+            self.sites,
+            {n: (low.to(kind), high.to(kind)) for n, (low, high) in (bounds or {}).items() if n in self.missing},
+        )
         self.solved = {name: solved[name] for name in self.sites if solved and name in solved and name not in plan.sets}
         self.first = dict(parameters or {})
         self.links = links or (find_links(self, self.first) if self.solved else Links())
@@ -209,11 +207,10 @@ class Space:
             return {name: value.index_select(len(self.sites[name].inner), place) for name, value in values.items()}
 
         made.known, made.typical = part(self.known), (part(self.typical[0]), part(self.typical[1]))
-        for group in ("missing", "barren", "inferred", "bounded", "offsets", "solved"):
+        for group in ("missing", "barren", "inferred", "offsets", "solved"):
             setattr(made, group, {name: mask[place] for name, mask in getattr(self, group).items()})
         made.links, made.cells = self.links.narrowed(place), self.cells.narrowed(place)
-        made.carried = made.links.carried
-        made.bounds = {name: (low[place], high[place]) for name, (low, high) in self.bounds.items()}
+        made.carried, made.between = made.links.carried, self.between.narrowed(place)
         return made
 
     def normals(self, label: str, seed: int, rows: Any, draws: range) -> Tensor:
@@ -255,10 +252,8 @@ class Space:
         made = self._run(parameters, self._placed(vector, codes, None, None, found, raw), None, terms=terms)
         terms |= {name: self._match(name, value, self.solved[name]) for name, value in made.items()}
         for name, carrier in self.carried.items():
-            if name in self.bounds:
-                low, high = self.bounds[name]
-                beyond = carrier & ((found[name] < low) | (found[name] > high))
-                terms[name] = torch.where(beyond, -torch.inf, terms[name])
+            if name in self.between:
+                terms[name] = torch.where(self.between.outside(name, found[name], carrier), -torch.inf, terms[name])
         return [name for name, term in terms.items() if float(term[unit]) == -torch.inf]
 
     def complete(
@@ -322,8 +317,8 @@ class Space:
                 return torch.where(self.cells.open(self.inferred[name], name), coded, self.known[name])
             drawn = self._drawn(name, site, fn, level(name, site))
             column = biject_to(fn.support).inv(from_mechanism(site, fn, level(name, site), self.units))
-            if name in self.bounds:
-                column = torch.where(self.bounded[name], torch.special.ndtri(level(name, site)), column)
+            if name in self.between:
+                column = torch.where(self.between.cells[name], torch.special.ndtri(level(name, site)), column)
             columns[name] = self.cells.taken(flat(column, site, self.units), name)
             return torch.where(self.cells.open(self.inferred[name], name), drawn, self.known[name])
 
@@ -355,7 +350,7 @@ class Space:
                     mask, made = self.inferred[name], self._coded(name, site, codes)
                 else:
                     bijection, mask = biject_to(fn.support), self.inferred.get(name)
-                    scored = mask & self.bounded[name] if mask is not None and name in self.bounds else None
+                    scored = self.between.of(name, mask) if mask is not None and name in self.between else None
                     free = None if mask is None else self.cells.placed(vector[:, self.slots[name]], name, self.units)
                     score = free
                     if carrier is not None:
@@ -365,15 +360,15 @@ class Space:
                     assert free is not None and mask is not None
                     made = bijection(free)
                     if total is not None:
-                        plain = self.cells.open(mask if scored is None else mask & ~scored, name)
+                        plain = self.cells.open(mask, name)
+                        plain = plain if scored is None else plain & ~scored
                         total.append(log_jacobian(site, fn.support, free, made, plain, self.units))
                     if scored is not None and score is not None:
-                        made = torch.where(scored, self._scored(name, fn, score), made)
+                        made = torch.where(scored, self.between.scored(name, fn, score), made)
                         if total is not None:
-                            total.append(torch.where(scored, -0.5 * score**2 - 0.5 * math.log(2 * math.pi), 0.0))
-                    if carrier is not None and name in self.bounds and total is not None:
-                        low, high = self.bounds[name]
-                        total.append(torch.where(carrier & ((made < low) | (made > high)), -torch.inf, 0.0))
+                            total.append(self.by_unit(torch.where(scored, standard_normal(score), 0.0), name))
+                    if carrier is not None and name in self.between and total is not None:
+                        total.append(torch.where(self.between.outside(name, made, carrier), -torch.inf, 0.0))
                 value = torch.where(self.cells.open(mask, name), made.to(value.dtype), value)
             if name in self.barren and bool(self.barren[name].any()):
                 drawn = self._median(name, site, fn)
@@ -386,22 +381,12 @@ class Space:
 
         return place
 
-    def _truncated(self, name: str, fn: Any) -> Truncated:
-        """A site's mechanism given its interval; itself for units that know none."""
-        return Truncated(unwrap(fn)[0].expand((self.units,)), *self.bounds[name], validate_args=False)
-
-    def _scored(self, name: str, fn: Any, score: Tensor) -> Tensor:
-        """The value at a normal score of the truncated mechanism."""
-        coupling, bare = resolve(self._truncated(name, fn))
-        return coupling.push(bare, NormalCoupling.standard_tail(score))
-
     def _drawn(self, name: str, site: Site, fn: Any, uniform: Tensor) -> Tensor:
         """A site from its mechanism, truncated where it lies in an interval."""
         drawn = from_mechanism(site, fn, uniform, self.units)
-        if name in self.bounds and site.cardinality is None:  # finite ones are enumerated
-            coupling, bare = resolve(self._truncated(name, fn))
-            within = coupling.push(bare, coupling.fresh(bare, uniform)).to(drawn.dtype)
-            drawn = torch.where(self.bounded[name], within, drawn)
+        if name in self.between and site.cardinality is None:  # finite ones are enumerated
+            within = self.between.drawn(name, fn, uniform).to(drawn.dtype)
+            drawn = torch.where(self.between.cells[name], within, drawn)
         return drawn
 
     def _median(self, name: str, site: Site, fn: Any) -> Tensor:
@@ -456,16 +441,9 @@ class Space:
             if watch is not None:
                 watch(name, fn, value)
             if total is not None or terms is not None:
-                hidden, term = self.barren.get(name), site_log_prob(fn, value)
-                term = term if hidden is None else self.cells.seen(term, hidden, fn, value, name)
-                term = by_unit(weighed(msg, term), site, self.units)
-                term = term if hidden is None else torch.where(self.cells.gone(hidden, name), 0.0, term)
-                if name in self.bounds:
-                    between = self.bounded[name] & (self.barren[name] if site.discrete else self.missing[name])
-                    if name in self.carried:
-                        between = between & ~self.carried[name]
-                    if bool(between.any()):
-                        term = torch.where(between, self._truncated(name, fn).log_mass, term)
+                term = by_unit(weighed(msg, self._term(name, site, fn, value)), site, self.units)
+                if name in self.barren:
+                    term = torch.where(self._gone(name), 0.0, term)
                 if total is not None:
                     total.append(term)
                 if terms is not None:
@@ -474,6 +452,23 @@ class Space:
 
         self.program.execute(act, self.units, dict(so_far))
         return computed
+
+    def _term(self, name: str, site: Site, fn: Any, value: Tensor) -> Tensor:
+        """A site's log density ``(*inner, unit)`` of what was observed of it, and of what is inferred."""
+        if name not in self.barren:
+            return site_log_prob(fn, value)
+        between = None
+        if name in self.between:
+            units = self.barren[name] if site.discrete else self.missing[name]
+            between = self.between.of(name, units & ~self.carried[name] if name in self.carried else units)
+            between = between if bool(between.any()) else None
+        return self.cells.log_prob(self.barren[name], fn, value, name, between, self.between)
+
+    def _gone(self, name: str) -> Tensor:
+        """Units that know nothing of a site, and nothing that hangs on it."""
+        gone = self.barren[name]
+        gone = gone & ~self.cells.partly[name] if name in self.cells.partly else gone
+        return gone & ~self.between.units[name] if name in self.between else gone
 
     def _seen(self, name: str, value: Tensor) -> Tensor:
         """A solved column: as observed where it was, as computed elsewhere."""

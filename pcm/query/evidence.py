@@ -34,7 +34,16 @@ from pcm.query.parts import check_parts
 from pcm.query.reports import read_reports
 from pcm.worlds import Constant, Factual, Function, PerUnit, Stochastic, WorldPlan, align, factual, set_value
 
-__all__ = ["Units", "check_cells", "check_evidence", "check_finite", "columns_of", "frame_of", "read_units"]
+__all__ = [
+    "Units",
+    "check_cells",
+    "check_evidence",
+    "check_finite",
+    "columns_of",
+    "frame_of",
+    "named_rows",
+    "read_units",
+]
 
 
 #: A float64 holds every whole number below it.
@@ -218,7 +227,12 @@ def check_evidence(
     for name, value in given.items():
         if not value.is_floating_point():  # the program may index by it
             _check_codes(name, value, sites[name], model.categories.get(name), index)
-    past = factual(model.program, given, parameters, len(index), every, plan)
+    try:
+        past = factual(model.program, given, parameters, len(index), every, plan)
+    except EvidenceError as error:
+        raise named_rows(error, index) from error.__cause__
+    except SupportError as error:
+        raise _placed_error(error, str(vars(error).get("site")), index) from None
     looked = {
         name: fn for name, fn in past.fns.items() if name not in plan.sets and (needed is None or not unremarkable(fn))
     }
@@ -316,6 +330,16 @@ def _check_computed(name: str, given: Tensor, computed: Tensor, index: pd.Index,
             column=name,
             rows=[index[row]],
         )
+
+
+def named_rows(error: EvidenceError, index: Any) -> EvidenceError:
+    """The same error with the units' own names."""
+    rows = [index[int(row)] for row in getattr(error, "rows", [])]
+    if not rows:
+        return error
+    first = rows[:5]
+    words = f"{error.message} Rows: {listed(first)}{', …' if len(rows) > 5 else ''}."
+    return EvidenceError(words, column=error.column, rows=rows)  # type: ignore[attr-defined]
 
 
 def frame_of(model: Model, values: Mapping[str, Tensor], index: Any) -> pd.DataFrame:

@@ -47,7 +47,8 @@ def check_intervals(model: Model, found: Evidence, what: str) -> None:
         rows = _rows((low > -torch.inf) | (high < torch.inf), found)
         if reason:
             raise EvidenceError(
-                f"column '{name}' of the {what} has intervals in {len(rows)} rows (first: {rows[0]}), but {reason}.",
+                f"column '{name}' of the {what} has intervals in {len(rows)} of {len(found.index)} rows (first: "
+                f"{rows[0]}), but {reason}.",
                 column=name,
                 rows=rows,
             )

@@ -29,9 +29,8 @@ from pcm.infer.optimise import climb
 from pcm.infer.seeding import seeded
 from pcm.infer.unconstrained import Unconstrained
 from pcm.program import is_deterministic
-from pcm.query.evidence import Units, check_cells, check_evidence, read_units
+from pcm.query.evidence import Units, check_cells, check_evidence, named_rows, read_units
 from pcm.query.exact_fit import Watch
-from pcm.query.missing import named_rows
 from pcm.query.model import Model
 from pcm.worlds import Factual, Run, WorldPlan, align, choose_seed, lane_count, over_lanes
 

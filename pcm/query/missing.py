@@ -22,13 +22,13 @@ from pcm.infer.latent.enumeration import MAX_CONFIGURATIONS
 from pcm.infer.latent.links import Links
 from pcm.infer.latent.windows import Windows, covering, edge_share, endless, first_windows, grown
 from pcm.io import row_ids
-from pcm.query.evidence import check_cells
+from pcm.query.evidence import check_cells, named_rows
 from pcm.worlds import lane_count, world_noise
 
 if TYPE_CHECKING:
     from pcm.query.runs import Runs
 
-__all__ = ["barren_noise", "check_method_name", "infer_missing", "named_rows"]
+__all__ = ["barren_noise", "check_method_name", "infer_missing"]
 
 #: Share of a unit's probability that the ends of a count's window may hold where no longer one can be enumerated.
 LEFT_OUT = 1e-9
@@ -161,16 +161,6 @@ def check_method_name(method: Any) -> None:
     """Raise unless there is such a method."""
     if method not in METHODS:
         raise ArgumentError(f"method={method!r} is none of {listed(METHODS)}.{suggestion(method, METHODS)}")
-
-
-def named_rows(error: EvidenceError, index: Any) -> EvidenceError:
-    """The same error with the units' own names."""
-    rows = [index[int(row)] for row in getattr(error, "rows", [])]
-    if not rows:
-        return error
-    first = rows[:5]
-    words = f"{error.message} Rows: {listed(first)}{', …' if len(rows) > 5 else ''}."
-    return EvidenceError(words, column=error.column, rows=rows)  # type: ignore[attr-defined]
 
 
 def _values(run: Runs, missing: Mapping[str, Tensor]) -> Tensor:

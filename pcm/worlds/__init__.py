@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from pcm.worlds.failure import fault as fault
 from pcm.worlds.forward import forward as forward
 from pcm.worlds.forward import noise_shape as noise_shape
 from pcm.worlds.forward import world_noise as world_noise
@@ -56,6 +57,7 @@ __all__ = [
     "align",
     "choose_seed",
     "factual",
+    "fault",
     "forward",
     "lane_count",
     "noise_shape",

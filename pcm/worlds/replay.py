@@ -28,11 +28,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pcm.couplings import resolve, unwrap
-from pcm.errors import CouplingError, InterventionError, PCMError, ProgramError
+from pcm.couplings import check_value, resolve, unwrap
+from pcm.errors import CouplingError, EvidenceError, InterventionError, PCMError, ProgramError
 from pcm.program import Program, Site
-from pcm.worlds.failure import outside_a_table
-from pcm.worlds.intervention import Baseline, Constant, Function, Intervention, PerUnit, Stochastic, check_support
+from pcm.worlds.failure import fault, outside_a_table
+from pcm.worlds.intervention import (
+    Baseline,
+    Constant,
+    Function,
+    Intervention,
+    PerUnit,
+    Stochastic,
+    Target,
+    check_support,
+)
 from pcm.worlds.plan import REFERENCE, WorldPlan
 
 __all__ = ["Factual", "Replayed", "Run", "assigned_value", "factual", "one_hot_code", "replay", "set_value"]
@@ -77,6 +86,7 @@ def factual(
     """
     past = Factual(dict(values), {}, units)
     known, fns, sites = past.values, past.fns, program.structure.sites
+    seen: dict[str, Any] = {}
     run = Run(program, base, past, parameters, {}, {}) if base is not None and base.interventions else None
 
     def act(msg: Any) -> Tensor:
@@ -85,6 +95,8 @@ def factual(
             return parameters[name]
         if run is not None and name in run.sets and name not in known:
             known[name] = run._set(name, run.sets[name], None)
+        if name in sites:
+            seen[name] = msg.get("fn")
         if name in known:
             if name in needed:
                 fns[name] = run.read_by_edges(name) if run is not None and name in run.edges else msg["fn"]
@@ -96,8 +108,38 @@ def factual(
             known[name] = value = _full(value, sites[name], units)
         return value
 
-    program.execute(act, units, known)
+    try:
+        program.execute(act, units, known)
+    except (IndexError, RuntimeError) as error:
+        ours = _fault(program, values, seen, {} if base is None else base.interventions, error)
+        if ours is None:
+            raise
+        raise ours from error
     return past
+
+
+def _fault(
+    program: Program,
+    values: Mapping[str, Tensor],
+    seen: Mapping[str, Any],
+    interventions: Mapping[Target, Intervention],
+    error: IndexError | RuntimeError,
+) -> PCMError | None:
+    """What is to blame where the program broke at the evidence; a value outside its support before all else."""
+    structure = program.structure
+    reached = {*seen, *structure.covariates}
+    site = next((name for name in structure.sites if name not in reached), None)
+    plain = {
+        name: value
+        for name, value in values.items()
+        if not torch._C._functorch.is_batchedtensor(value)  # type: ignore[attr-defined]
+    }
+    ours = fault(structure, interventions, site, plain, error, reached=reached)
+    if isinstance(ours, EvidenceError):
+        for name in [name for name in plain if name in seen and structure.sites[name].kind == "variable"]:
+            if name not in interventions:
+                check_value(seen[name], plain[name], name, finite=False)
+    return ours
 
 
 def replay(
@@ -162,7 +204,9 @@ class Run:
         try:
             self.program.execute(self.act, self.past.units, self.covariates)
         except (IndexError, RuntimeError) as error:
-            ours = outside_a_table(self.plan.interventions, self.ahead(), error)
+            asked, structure = self.plan.interventions, self.program.structure
+            given = {} if asked else self.covariates
+            ours = fault(structure, asked, self.ahead(), given, error, reached=structure.covariates)
             if ours is None:
                 raise
             raise ours from error

@@ -261,5 +261,3 @@ def test_half_a_vector_of_a_frame_without_the_column_says_what_to_do():
     frame = pd.DataFrame({"v[0]": [1.0]})
     with pytest.raises(pcm.PCMError, match=r"v\[1\].*leave the cells empty"):
         triple(np.eye(3)).counterfactual(frame, do={"a": 0.0})
-
-

@@ -147,7 +147,7 @@ def own_codes(space: Space) -> Configurations:
     for place, name in enumerate(space.discrete):
         low, high = torch.zeros(space.units), torch.full((space.units,), space.counts[name] - 1.0)
         if name in space.between:
-            least, most = (end - space.offsets.get(name, 0) for end in space.between[name])
+            least, most = (end - space.offsets.get(name, 0) for end in space.between.bounds[name])
             low, high = torch.maximum(low, least.ceil()), torch.minimum(high, most.floor())
         open_ = space.inferred[name]
         first[:, place] = torch.where(open_, low, 0).long()

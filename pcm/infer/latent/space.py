@@ -51,7 +51,7 @@ from pcm.infer.latent.enumeration import Configurations, own_codes, values_of
 from pcm.infer.latent.links import Links, find_links
 from pcm.infer.latent.solve import TOLERANCE, Solved, solve
 from pcm.program import Program, Site, is_deterministic
-from pcm.worlds import Factual, Run, WorldPlan, uniforms
+from pcm.worlds import Factual, Run, WorldPlan, fault, uniforms
 
 __all__ = ["Space"]
 
@@ -450,7 +450,15 @@ class Space:
                     terms[name] = term
             return value
 
-        self.program.execute(act, self.units, dict(so_far))
+        try:
+            self.program.execute(act, self.units, dict(so_far))
+        except (IndexError, RuntimeError) as error:
+            ahead = next((name for name in self.sites if name not in so_far), None)
+            asked, structure = self.plan.interventions, self.program.structure
+            ours = fault(structure, asked, ahead, self.known, error, reached=so_far, missing=self.missing)
+            if ours is None:
+                raise
+            raise ours from error
         return computed
 
     def _term(self, name: str, site: Site, fn: Any, value: Tensor) -> Tensor:

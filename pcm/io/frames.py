@@ -384,7 +384,7 @@ def _converted(array: np.ndarray, dtype: torch.dtype, share: bool, keep: Any) ->
         return torch.from_numpy(array if array.flags.writeable else np.asarray(_View(array, keep)))
     if array.dtype not in _TORCH:  # long double, half or foreign byte order
         array = array.astype(np.float64)
-    return torch.tensor(array, dtype=dtype)
+    return torch.tensor(np.ascontiguousarray(array), dtype=dtype)  # torch takes no negative strides
 
 
 class _View:

@@ -190,6 +190,7 @@ class Evaluation(Runs):
         known = ("value", world, name) in self._cache or ("mean", world, name) in self._cache
         if (
             self.main.weights is not None
+            or self._summed(world, name)
             or self.main.single
             or known
             or self.random(world, name)
@@ -229,6 +230,8 @@ class Evaluation(Runs):
         return self._cache[key]
 
     def _mean(self, world: str, name: str) -> Tensor:
+        if self._summed(world, name):
+            return self._over_configurations(name, lambda value: value.to(self.program.dtype))
         if not self.random(world, name):
             return self.main.collapse(self.value(world, name).to(self.program.dtype), len(self.site(name).inner))
         coupling = self.site(name).coupling
@@ -316,6 +319,10 @@ class Evaluation(Runs):
     def probability(self, world: str, name: str, outcome: Tensor) -> Tensor:
         """``P(variable = outcome)``, a row a parameter draw, ``(lane, *inner, unit, *event)``."""
         site = self.site(name)
+        if self._summed(world, name):
+            return self._over_configurations(
+                name, lambda value: (self.codes(value, site) == outcome).to(self.program.dtype)
+            )
         if not self.random(world, name):
             found = self.codes(self.value(world, name), site)
             return self.main.collapse((found == outcome).to(self.program.dtype), len(site.inner))
@@ -340,6 +347,27 @@ class Evaluation(Runs):
             return self.chances(world, name)[..., int(outcome)]
         hit = (self.codes(self.drawn(world, name), site) == outcome).to(self.program.dtype)
         return self._of_draws(hit)
+
+    def _summed(self, world: str, name: str) -> bool:
+        """Whether a missing discrete variable has its factual value there, and the configurations' posterior
+        probabilities are all there is to know of it, although other things are drawn."""
+        latent = self.latent
+        if latent is None or self.main.weights is not None or not self.kept(world, name):
+            return False
+        return name in latent.space.choices and not bool(latent.space.barren[name].any())
+
+    def _over_configurations(self, name: str, of: Callable[[Tensor], Tensor]) -> Tensor:
+        """Expectation of a function of a missing discrete variable, a row a parameter draw."""
+        assert self.latent is not None
+        site, chances = self.site(name), self.latent.chances
+        total: Tensor | None = None
+        for codes, chance in zip(self.latent.space.configurations, chances.unbind(1), strict=True):
+            term = of(self.latent.space.coded(name, codes))
+            extra = [1] * (term.dim() - len(site.inner) - 1)
+            weighed = chance.reshape(len(chance), *([1] * len(site.inner)), self.units, *extra) * term
+            total = weighed if total is None else total + weighed
+        assert total is not None
+        return total
 
     def _of_draws(self, drawn: Tensor) -> Tensor:
         """Draws as rows of an expectation: one a state of knowledge where they are the same, else their mean."""

@@ -18,10 +18,12 @@ from torch import Tensor
 
 from pcm.errors import ArgumentError, EvidenceError, FitWarning, QueryError, listed, suggestion
 from pcm.infer.latent import METHODS, LatentPosterior, Space, infer_latent
+from pcm.infer.latent.between import by_row
 from pcm.infer.latent.enumeration import MAX_CONFIGURATIONS
 from pcm.infer.latent.links import Links
 from pcm.infer.latent.windows import Windows, covering, edge_share, endless, first_windows, grown
 from pcm.io import row_ids
+from pcm.program import Site
 from pcm.query.evidence import check_cells, named_rows
 from pcm.worlds import lane_count, world_noise
 
@@ -32,6 +34,10 @@ __all__ = ["barren_noise", "check_method_name", "infer_missing"]
 
 #: Share of a unit's probability that the ends of a count's window may hold where no longer one can be enumerated.
 LEFT_OUT = 1e-9
+
+#: Configurations of all units up to which plates that nothing observed depends on are enumerated.
+ENUMERATED = 20_000_000
+
 #: Coordinates up to which everything missing is first tried together.
 WIDTH = 200
 
@@ -79,7 +85,9 @@ def infer_missing(run: Runs, values: Mapping[str, Tensor], draws: int, method: s
         space = space_of(split, windows=windows)
         drawn = [name for name, mask in space.barren.items() if bool(mask.any())]
         if not space.width and drawn and all(map(space.enumerable, drawn)):
-            many = space.joint.own * _values(run, {name: space.barren[name] for name in drawn}) > MAX_CONFIGURATIONS
+            lacked = {name: space.barren[name] for name in drawn}
+            own = space.joint.own * _values(run, lacked)
+            many = (own > MAX_CONFIGURATIONS) | _crowd(run, own, lacked)
             space = space_of(split, finite=many, windows=windows)  # of the others nothing is drawn
         _check_method(space, method)
         _check_known(run, values, space)
@@ -107,10 +115,11 @@ def infer_missing(run: Runs, values: Mapping[str, Tensor], draws: int, method: s
         for between in run.between.units.values():
             apart |= between
         for name, mask in run.missing.items():
-            finite = sites[name].cardinality is not None and not sites[name].inner
-            if sites[name].discrete and not (finite and (sites[name].scalar or sites[name].one_hot)):
+            if sites[name].discrete and (sites[name].cardinality is None or _tied(sites[name])):
                 apart |= mask
-        apart |= _values(run, {n: m for n, m in run.missing.items() if sites[n].discrete}) > MAX_CONFIGURATIONS
+        finite = {name: mask for name, mask in run.missing.items() if sites[name].discrete}
+        own = _values(run, finite)
+        apart |= (own > MAX_CONFIGURATIONS) | _crowd(run, own, finite)
         found = None
         together = method in ("auto", "gaussian") and not bool(apart.all())
         if together and space_of(apart, windows=windows_of(apart)).width <= WIDTH:
@@ -149,7 +158,7 @@ def _unbounded(run: Runs) -> list[str]:
     """The missing counts that some unit's evidence leaves without an upper end."""
     found = []
     for name in endless(run.structure.sites, run.missing):
-        low, high = run.bounds.get(name, (torch.tensor(-math.inf), torch.tensor(math.inf)))
+        low, high = run.between.bounds.get(name, (torch.tensor(-math.inf), torch.tensor(math.inf)))
         least = float(getattr(run.structure.sites[name].support, "lower_bound", -math.inf))
         ended = torch.isfinite(high) & torch.isfinite(low.clamp(min=least))
         if not bool((ended | ~run.missing[name]).all()):
@@ -167,8 +176,31 @@ def _values(run: Runs, missing: Mapping[str, Tensor]) -> Tensor:
     """How many joint values the missing finite sites have in each unit, ``(unit,)``."""
     found = torch.ones(run.units, dtype=torch.float64)
     for name, mask in missing.items():
-        found = torch.where(mask, found * (run.structure.sites[name].cardinality or 1), found)
+        site = run.site(name)
+        cells: Tensor | int = math.prod(site.inner) * (1 if site.one_hot else math.prod(site.event))
+        if name in run.holes:
+            hole = run.holes[name]
+            cells = by_row(hole.any(-1) if site.one_hot else hole, site).sum(1)
+        count = 1 if site.cardinality is None or _tied(site) else site.cardinality
+        found = torch.where(mask, found * torch.tensor(float(count)) ** cells, found)
     return found
+
+
+def _tied(site: Site) -> bool:
+    """Whether one value of a site is more than a number or a one-hot row."""
+    return bool(site.joint) and not site.one_hot
+
+
+def _crowd(run: Runs, own: Tensor, missing: Mapping[str, Tensor]) -> Tensor:
+    """Units that lack several values of a site, where all of them have too many configurations together to enumerate
+    what could be drawn from its mechanism instead; ``own`` is how many each has, ``(unit,)``."""
+    found = torch.zeros(run.units, dtype=torch.bool)
+    for name, mask in missing.items():
+        site = run.site(name)
+        if site.inner or (site.event and not site.one_hot):
+            found |= mask
+    total = float(own[found & (own <= MAX_CONFIGURATIONS)].sum())
+    return found if total > ENUMERATED else torch.zeros_like(found)
 
 
 def _check_method(space: Space, method: str) -> None:

@@ -3,7 +3,7 @@
 A unit has as many *configurations* as the sites that are open in it have joint values, in the order of counting with
 the last site first; those it has come first in its column, and the rest (of units with more) do not count.
 
->>> first, size = torch.tensor([[0, 0], [0, 1]]), torch.tensor([[2, 2], [1, 2]])  # (unit, site)
+>>> first, size = torch.tensor([[0, 0], [0, 1]]), torch.tensor([[2, 2], [1, 2]])  # (unit, column)
 >>> found = joint_codes(first, size)
 >>> found.codes[:, 0].tolist(), found.codes[:2, 1].tolist(), found.own.tolist()
 ([[0, 0], [0, 1], [1, 0], [1, 1]], [[0, 1], [0, 2]], [4, 2])
@@ -18,11 +18,12 @@ import torch
 from torch import Tensor
 
 from pcm.errors import QueryError, listed
+from pcm.infer.latent.between import by_row
 
 if TYPE_CHECKING:
     from pcm.infer.latent.space import Space
 
-__all__ = ["MAX_CONFIGURATIONS", "Configurations", "apart", "grouped", "joint_codes", "own_codes", "values_of"]
+__all__ = ["MAX_CONFIGURATIONS", "Configurations", "apart", "grouped", "joint_codes", "own_codes"]
 
 #: Joint configurations of a unit's missing discrete sites up to which they are enumerated.
 MAX_CONFIGURATIONS = 4096
@@ -37,7 +38,7 @@ class Configurations:
 
     Attributes
     ----------
-    codes : int Tensor ``(configuration, site)`` where all units have the same, else ``(configuration, unit, site)``
+    codes : int Tensor ``(configuration, column)`` where all units have the same, else ``(configuration, unit, column)``
         Where a unit has fewer than others, its own come again.
     counted : bool Tensor ``(configuration, unit)``
         Which ones count: the first so many of each.
@@ -52,7 +53,7 @@ class Configurations:
         return self.counted.sum(0)
 
     def at(self, place: Tensor) -> Tensor:
-        """Codes ``(…, unit, site)`` of those at ``place``, ``(…, unit)`` or ``(…, 1)``."""
+        """Codes ``(…, unit, column)`` of those at ``place``, ``(…, unit)`` or ``(…, 1)``."""
         units = self.counted.shape[1]
         found = self.codes[place] if self.codes.dim() == 2 else self.codes[place, torch.arange(units)]
         return found.expand(*place.shape[:-1], units, -1)
@@ -63,32 +64,8 @@ class Configurations:
         return Configurations(codes if codes.dim() == 2 else codes[:, units], self.counted[:count, units])
 
 
-def values_of(space: Space, name: str) -> tuple[Tensor | None, int]:
-    """The lowest value ``(unit,)`` of a discrete site (None: zero) and how many it is enumerated over.
-
-    An infinite one is enumerated over its window, or from the low end of its interval.
-    """
-    site = space.sites[name]
-    if space.enumerable(name):
-        return None, site.cardinality or 1
-    if name in space.windows and not site.inner and not site.event:
-        return space.windows[name]
-    if name in space.between:
-        low, high = space.between.bounds[name]
-        least = torch.clamp(low, min=float(getattr(site.support, "lower_bound", -torch.inf)))
-        widths = (high - least)[space.inferred[name]]
-        if bool(torch.isfinite(widths).all()):
-            return torch.where(space.inferred[name], least, 0.0), int(widths.max()) + 1
-    raise QueryError(
-        f"'{name}' is missing for some units that have values below it, and {site.family} with "
-        f"{'several values a unit' if site.inner or site.event else 'infinitely many values'} cannot be "
-        "enumerated: give its column (or intervals with two ends), or model it as a finite variable.",
-        site=name,
-    )
-
-
 def joint_codes(first: Tensor, size: Tensor) -> Configurations:
-    """Joint codes of sites that have ``size`` values each from ``first``, both ``(unit, site)``."""
+    """Joint codes of columns that have ``size`` values each from ``first``, both ``(unit, column)``."""
     own = size.prod(-1)
     counted = torch.arange(max(1, int(own.max()) if len(own) else 1))[:, None] < own
     if len(own) and bool(((first == first[0]) & (size == size[0])).all()):
@@ -142,22 +119,30 @@ def own_codes(space: Space) -> Configurations:
     QueryError
         Some unit has more than :data:`MAX_CONFIGURATIONS`.
     """
-    first = torch.zeros(space.units, len(space.discrete), dtype=torch.int64)
+    width = sum(choices.width for choices in space.choices.values())
+    first = torch.zeros(space.units, width, dtype=torch.int64)
     size = torch.ones_like(first)
-    for place, name in enumerate(space.discrete):
-        low, high = torch.zeros(space.units), torch.full((space.units,), space.counts[name] - 1.0)
-        if name in space.between:
-            least, most = (end - space.offsets.get(name, 0) for end in space.between.bounds[name])
-            low, high = torch.maximum(low, least.ceil()), torch.minimum(high, most.floor())
-        open_ = space.inferred[name]
-        first[:, place] = torch.where(open_, low, 0).long()
-        size[:, place] = torch.where(open_, (high - low + 1).clamp(min=0), 1).long()
+    for name, choices in space.choices.items():
+        ends = [by_row(end, space.sites[name]) for end in space.between.bounds.get(name, ())]
+        for column, place in enumerate(range(space.columns[name].start, space.columns[name].stop)):
+            low, high = torch.zeros(space.units), torch.full((space.units,), choices.values - 1.0)
+            if ends:
+                cell = choices.cell[:, column, None]
+                offset = 0 if choices.least is None else choices.least.gather(1, cell)[:, 0]
+                least, most = (end.gather(1, cell)[:, 0] - offset for end in ends)
+                low, high = torch.maximum(low, least.ceil()), torch.minimum(high, most.floor())
+            open_ = choices.number > column
+            first[:, place] = torch.where(open_, low, 0).long()
+            size[:, place] = torch.where(open_, (high - low + 1).clamp(min=0), 1).long()
     most = size.double().prod(-1)
     if len(most) and float(most.max()) > MAX_CONFIGURATIONS:
         unit = int(most.argmax())
-        names = [name for place, name in enumerate(space.discrete) if int(size[unit, place]) > 1]
+        told = []
+        for name in space.choices:
+            many = int((size[unit, space.columns[name]] > 1).sum())
+            told += [name if space.sites[name].scalar else f"{name} ({many} values of it)"] if many else []
         raise QueryError(
-            f"the missing discrete sites {listed(names)} have {int(most[unit]):,} joint values in some unit, more than "
+            f"the missing discrete sites {listed(told)} have {int(most[unit]):,} joint values in some unit, more than "
             f"{MAX_CONFIGURATIONS:,} to enumerate: give some of their columns."
         )
     return joint_codes(first, size)

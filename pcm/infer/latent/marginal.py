@@ -220,7 +220,7 @@ class Marginal:
         return every, every, torch.ones(self.units, dtype=self.program.dtype)
 
     def _alike(self, names: list[str], rows: Tensor | None = None) -> list[Tensor]:
-        """Rows in groups that lack the same of these sites."""
+        """Rows in groups that lack the same of these sites (of discrete ones alone: as many of their values)."""
         rows = self.kept if rows is None else rows
         if not names:
             return [rows]
@@ -229,7 +229,10 @@ class Marginal:
         sites = self.program.structure.sites
         between = [by_row(cells, sites[name])[rows] for name, cells in self.between.cells.items()]
         pattern = torch.stack([mask[rows] for mask in masks], 1)
-        pattern = torch.cat([pattern, *between, *self._empty(rows, names)], 1)
+        empty = self._empty(rows, names)
+        if all(sites[name].discrete for name in names):
+            empty = [cells.sum(1, keepdim=True) for cells in empty]
+        pattern = torch.cat([pattern, *between, *empty], 1)
         _, which = torch.unique(pattern, dim=0, return_inverse=True)
         return [rows[which == group] for group in range(int(which.max()) + 1)]
 

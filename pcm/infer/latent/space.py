@@ -38,6 +38,7 @@ from torch.distributions import biject_to
 from pcm.infer.latent.barren import barren_units
 from pcm.infer.latent.between import Between, standard_normal
 from pcm.infer.latent.cells import Cells, log_jacobian
+from pcm.infer.latent.choices import choices_of, values_at
 from pcm.infer.latent.coordinates import (
     by_unit,
     flat,
@@ -47,7 +48,7 @@ from pcm.infer.latent.coordinates import (
     spread,
     weighed,
 )
-from pcm.infer.latent.enumeration import Configurations, own_codes, values_of
+from pcm.infer.latent.enumeration import Configurations, own_codes
 from pcm.infer.latent.links import Links, find_links
 from pcm.infer.latent.solve import TOLERANCE, Solved, solve
 from pcm.program import Program, Site, is_deterministic
@@ -133,18 +134,14 @@ class Space:
         self.inferred = {name: mask for name, mask in open_.items() if bool(mask.any())}
         self.discrete = [name for name in self.inferred if self.sites[name].discrete]
         self.continuous = [name for name in self.inferred if not self.sites[name].discrete]
-        self.offsets, self.counts = {}, {}
-        for name in self.discrete:
-            least, self.counts[name] = values_of(self, name)
-            if least is not None:
-                self.offsets[name] = least
+        self.choices = {name: choices_of(self, name) for name in self.discrete}
         # now, and not first within a transformation of functions, which the tensors must not outlive
         self.typical = self._typical() if self.solved else ({}, {})
 
     def enumerable(self, name: str) -> bool:
-        """Whether a site is one finite number (or one-hot row) a unit."""
+        """Whether each value of a site is a finite number (or a one-hot row)."""
         site = self.sites[name]
-        return site.cardinality is not None and not site.inner and (not site.event or site.one_hot)
+        return site.cardinality is not None and (site.one_hot or not site.joint)
 
     # -- coordinates -------------------------------------------------------------------------------------------------
 
@@ -179,13 +176,22 @@ class Space:
         return mask
 
     @cached_property
+    def columns(self) -> dict[str, slice]:
+        """Where each discrete site stands in a configuration."""
+        found, start = {}, 0
+        for name, choices in self.choices.items():
+            found[name] = slice(start, start + choices.width)
+            start += choices.width
+        return found
+
+    @cached_property
     def joint(self) -> Configurations:
         """The joint values of the missing discrete sites."""
         return own_codes(self)
 
     @property
     def configurations(self) -> Tensor:
-        """Their codes, ``(configuration, site)`` or ``(configuration, unit, site)``."""
+        """Their codes, ``(configuration, column)`` or ``(configuration, unit, column)``."""
         return self.joint.codes
 
     @property
@@ -207,10 +213,11 @@ class Space:
             return {name: value.index_select(len(self.sites[name].inner), place) for name, value in values.items()}
 
         made.known, made.typical = part(self.known), (part(self.typical[0]), part(self.typical[1]))
-        for group in ("missing", "barren", "inferred", "offsets", "solved"):
+        for group in ("missing", "barren", "inferred", "solved"):
             setattr(made, group, {name: mask[place] for name, mask in getattr(self, group).items()})
         made.links, made.cells = self.links.narrowed(place), self.cells.narrowed(place)
         made.carried, made.between = made.links.carried, self.between.narrowed(place)
+        made.choices = {name: choices.narrowed(place) for name, choices in self.choices.items()}
         return made
 
     def normals(self, label: str, seed: int, rows: Any, draws: range) -> Tensor:
@@ -313,8 +320,7 @@ class Space:
 
         def value(name: str, site: Site, fn: Any) -> Tensor:
             if site.discrete:
-                coded = self._coded(name, site, codes)
-                return torch.where(self.cells.open(self.inferred[name], name), coded, self.known[name])
+                return self.coded(name, codes)
             drawn = self._drawn(name, site, fn, level(name, site))
             column = biject_to(fn.support).inv(from_mechanism(site, fn, level(name, site), self.units))
             if name in self.between:
@@ -347,7 +353,7 @@ class Space:
             value, carrier = self.known[name], self.carried.get(name)
             if name in self.inferred or carrier is not None:
                 if site.discrete:
-                    mask, made = self.inferred[name], self._coded(name, site, codes)
+                    mask, made = self.inferred[name], values_at(self, name, codes)
                 else:
                     bijection, mask = biject_to(fn.support), self.inferred.get(name)
                     scored = self.between.of(name, mask) if mask is not None and name in self.between else None
@@ -393,15 +399,10 @@ class Space:
         with torch.no_grad():  # nothing hangs on it, and counts have no derivative
             return self._drawn(name, site, fn, middle(site, self.units)).detach()
 
-    def _coded(self, name: str, site: Site, codes: Tensor) -> Tensor:
-        """A discrete site's code in a configuration: one for all units ``(site,)``, or one a unit ``(unit, site)``."""
-        code = codes[..., self.discrete.index(name)]
-        if name in self.offsets:
-            code = code + self.offsets[name]
-        shape = site.shape(self.units)
-        if site.one_hot:
-            return torch.nn.functional.one_hot(code, site.cardinality or -1).to(site.dtype).expand(shape)
-        return code.to(site.dtype).expand(shape)
+    def coded(self, name: str, codes: Tensor) -> Tensor:
+        """A discrete site's values in a configuration, as observed where they were."""
+        made = values_at(self, name, codes)
+        return torch.where(self.cells.open(self.inferred[name], name), made, self.known[name])
 
     def _run(
         self,

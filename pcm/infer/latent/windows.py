@@ -48,8 +48,8 @@ def first_windows(make: Callable[[Windows], Space], names: list[str], parameters
         with torch.no_grad():
             space.watch(parameters, space.start(parameters, codes), codes, seen)
         low, middle, high = seen.found
-        if name in space.bounds:
-            least, most = space.bounds[name]
+        if name in space.between:
+            least, most = space.between.bounds[name]
             low, middle, high = (torch.minimum(torch.maximum(end, least), most) for end in (low, middle, high))
         settled[name] = (low, int((high - low).max()) + 2)
         standing[name] = (middle, 1)  # while the windows of the counts that read this one are sought
@@ -91,7 +91,7 @@ def edge_share(space: Space, mass: Tensor) -> dict[str, tuple[float, float]]:
     for name, (low, size) in space.windows.items():
         if name not in space.discrete:
             continue
-        code = space.configurations[..., space.discrete.index(name)].reshape(len(space.configurations), -1)
+        code = space.configurations[..., space.columns[name].start].reshape(len(space.configurations), -1)
         inferred = space.inferred[name]
         ends = []
         for end, counts in ((0, inferred & (low > 0)), (size - 1, inferred)):
@@ -114,5 +114,8 @@ def grown(space: Space, shares: Mapping[str, tuple[float, float]]) -> Windows | 
         if above > SLIVER:
             size, changed = size + more, True
         windows[name] = (low, size)
-    counts = [windows[n][1] if n in windows else space.sites[n].cardinality or 1 for n in space.discrete]
+    counts = [
+        windows[name][1] if name in windows else choices.values**choices.width
+        for name, choices in space.choices.items()
+    ]
     return windows if changed and math.prod(counts) <= MAX_CONFIGURATIONS else None

@@ -26,7 +26,8 @@ class Interval:
     """A value that was not seen exactly: somewhere from ``low`` to ``high``, both included.
 
     A cell of a frame or of a list; or, with arrays of ends, a whole column in a dict. pandas' intervals are understood
-    too (``pandas.cut`` makes them), with their own idea of which ends are included.
+    too (``pandas.cut`` makes them), with their own idea of which ends are included. Of a vector, or a plate inside a
+    unit, each value may be one: in the columns ``x[0]``, ``x[1]``, … or in lists.
 
     Parameters
     ----------
@@ -48,6 +49,15 @@ class Interval:
     [26.910316, 50.951437]
     >>> pcm.SCM(pay).counterfactual({"skill": 0.0, "income": pcm.Interval([20.0], [30.0])}, do={"skill": 0.0})
     Counterfactual(1 units; worlds: factual, do; variables: skill, income; rung 3)
+
+    One of two jointly normal scores, known to be positive:
+
+    >>> import torch
+    >>> def scores():
+    ...     pyro.sample("x", dist.MultivariateNormal(torch.zeros(2), torch.tensor([[1.0, 0.6], [0.6, 1.0]])))
+    >>> cf = pcm.SCM(scores).counterfactual({"x": [[pcm.Interval(low=0.0), 0.5]]}, do={"x": [0.0, 0.0]})
+    >>> cf.mean("x", "factual").round(6).tolist()
+    [[0.760381, 0.5]]
     """
 
     __slots__ = ("high", "low")

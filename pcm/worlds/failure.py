@@ -99,7 +99,8 @@ def fault(
             words = f"{failed}: column '{name}', which it reads, has {found}. {advice}"
             return EvidenceError(words, column=name, rows=rows, site=site)
     read = {name: seen for name, seen in observed.items() if name in near} or observed
-    if interventions or not read:
+    drawn = any(structure.sites[n].kind == "variable" and n not in observed for n in near if n in structure.sites)
+    if interventions or drawn or not read:  # then it may be none of the evidence's
         return outside_a_table(interventions, site, error)
     said = [f"'{name}' ({_range(*seen)})" for name, seen in read.items()]
     return EvidenceError(f"{failed}, which reads {listed(said)}. {advice}", column=next(iter(read)), rows=[], site=site)

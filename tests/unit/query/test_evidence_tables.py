@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import pcm
-from pcm.errors import EvidenceError, InterventionError, SupportError
+from pcm.errors import EvidenceError, InterventionError, ProgramError, SupportError
 
 ENTRIES = [0.0, 1.0, 3.0, 4.0, 4.0, 4.0, 5.0, 5.0, 5.0]
 
@@ -84,6 +84,20 @@ def test_covariates_of_a_sample():
     scm = pcm.SCM(stays).given(slope=1.0)
     with pytest.raises(EvidenceError, match=r"'pain' .*column 'ward', which it reads, has 10 in 1 of 3 units"):
         scm.sample(data=ODD[["ward"]])
+
+
+def test_what_is_drawn_is_the_programs_own_fault():
+    """A covariate stands beside a draw that lies outside: nothing says which of them it was."""
+    state = {"entries": 9}
+
+    def program(*, ward):
+        days = pyro.sample("days", dist.Poisson(1.0))
+        pyro.sample("cost", dist.Normal(torch.zeros(state["entries"])[days.long()] + 0 * ward, 1.0))
+
+    scm = pcm.SCM(program)
+    state["entries"] = 1
+    with pytest.raises(ProgramError, match=r"^The program fails on the way to 'cost' .IndexError"):
+        scm.sample(data={"ward": [5.0] * 20}, seed=0)
 
 
 def test_what_is_set_is_the_interventions_fault():

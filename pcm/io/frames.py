@@ -278,7 +278,8 @@ def _joined(column: Column, parts: Sequence[Any], source: Source) -> tuple[np.nd
     marked = [nothing if between is None else between.cells for _, between in found]
     low = [np.full(len(cells), -np.inf) if between is None else between.low for _, between in found]
     high = [np.full(len(cells), np.inf) if between is None else between.high for _, between in found]
-    return cells, Bounds(*(np.stack(each, axis=-1).reshape(shape) for each in (marked, low, high)), None)
+    stacked = [np.stack(each, axis=-1).reshape(shape) for each in (marked, low, high)]
+    return cells, Bounds(stacked[0], stacked[1], stacked[2], None)
 
 
 def _cells(column: Column, raw: Any, source: Source) -> np.ndarray:

@@ -150,7 +150,7 @@ def test_counts_of_a_plate_in_intervals():
             pyro.sample("count", dist.Poisson(rate))
 
     cf = pcm.SCM(program).counterfactual(
-        {"count": [[3.0, Interval(2, 5), Interval(low=4), NAN]]}, do={"rate": 1.0}, draws=1000, seed=0
+        {"count": [[3.0, Interval(2, 5), Interval(low=4), NAN]]}, do={"rate": 1.0}, draws=400, seed=0
     )
 
     def joint(r):
@@ -159,7 +159,7 @@ def test_counts_of_a_plate_in_intervals():
 
     mean = integrate.quad(lambda r: r * joint(r), 0, 60)[0] / integrate.quad(joint, 0, 60)[0]
     rate, count = cf.draws("rate", "factual")[:, 0], cf.draws("count", "factual")[:, 0]
-    assert rate.mean() == pytest.approx(mean, abs=5 * rate.std() / 1000**0.5)
+    assert rate.mean() == pytest.approx(mean, abs=5 * rate.std() / 400**0.5)
     assert (count[:, 0] == 3).all() and count[:, 1].min() >= 2 and count[:, 1].max() <= 5 and count[:, 2].min() >= 4
 
 
@@ -227,7 +227,7 @@ def test_nothing_below_and_no_value_seen_of_jointly_normal_ones():
 
 
 def test_a_fit_integrates_jointly_normal_values_in_intervals():
-    """Every pattern of a pair in one data set: the likelihood by scipy."""
+    """Three patterns of a pair in one data set: the likelihood by scipy."""
 
     def program(n):
         level = pyro.sample("level", dist.Normal(0.0, 1.0))
@@ -235,20 +235,15 @@ def test_a_fit_integrates_jointly_normal_values_in_intervals():
             centre = level * torch.tensor([1.0, 2.0])
             pyro.sample("v", dist.MultivariateNormal(centre, torch.from_numpy(COVARIANCE)))
 
-    rows = [[0.2, Interval(0.0, 1.0)], [Interval(high=0.5), 1.0], [NAN, Interval(1.0, 2.0)], [0.4, NAN], [0.1, 0.2]]
-    target, _ = target_of(Model(Program(program)), {"v": [*rows, [Interval(0.0, 1.0), Interval(low=0.5)]]})
+    rows = [[0.2, Interval(0.0, 1.0)], [NAN, Interval(1.0, 2.0)], [Interval(0.0, 1.0), Interval(low=0.5)]]
+    target, _ = target_of(Model(Program(program)), {"v": rows})
     for level in (0.3, -0.6):
-        sds, first, second = COVARIANCE.diagonal() ** 0.5, level, 2 * level
-        given = lambda seen, at, to: to[0] + 0.8 / COVARIANCE[at, at] * (seen - to[1])  # noqa: E731
-        law = stats.norm(given(0.2, 0, (second, first)), (2.0 - 0.64) ** 0.5)
+        first, second = level, 2 * level
+        law = stats.norm(second + 0.8 * (0.2 - first), (2.0 - 0.64) ** 0.5)
         truth = stats.norm.logpdf(level) + stats.norm.logpdf(0.2, first, 1) + np.log(law.cdf(1) - law.cdf(0))
-        law = stats.norm(given(1.0, 1, (first, second)), (1.0 - 0.32) ** 0.5)
-        truth += stats.norm.logpdf(1.0, second, sds[1]) + law.logcdf(0.5)
-        truth += np.log(stats.norm.cdf(2, second, sds[1]) - stats.norm.cdf(1, second, sds[1]))
-        truth += stats.norm.logpdf(0.4, first, 1)
+        truth += np.log(np.diff(stats.norm.cdf([1.0, 2.0], second, 2.0**0.5))[0])
         both = stats.multivariate_normal([first, second], COVARIANCE)
-        truth += both.logpdf([0.1, 0.2])
-        truth += np.log(integrate.dblquad(lambda z, x: both.pdf([x, z]), 0, 1, 0.5, 12, epsabs=1e-10)[0])  # noqa: B023
+        truth += np.log(both.cdf([1.0, 20.0], lower_limit=[0.0, 0.5], abseps=1e-9, releps=1e-9))
         with torch.no_grad():
             assert float(target.log_density({"level": torch.tensor(level)})) == pytest.approx(truth, abs=2e-6)
 

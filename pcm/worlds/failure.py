@@ -7,6 +7,7 @@ can compute with.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Collection, Mapping
 
@@ -88,15 +89,13 @@ def fault(
     failed = f"the program fails {_where(site)} ({type(error).__name__}: {error})"
     advice = "Mend the evidence, or let the program compute with it."
     place = _PLACE.search(str(error))
-    for name, (cells, here) in observed.items() if place is not None else ():
-        index = int(place[1])  # pyright: ignore[reportOptionalSubscript]
-        there = ((cells.trunc() == index) | (cells.round() == index)) & here[:, None]
+    tries = itertools.product((_is, _about), observed.items()) if place is not None else ()
+    for same, (name, (cells, here)) in tries:
+        there = same(cells, int(place[1])) & here[:, None]  # pyright: ignore[reportOptionalSubscript]
         if bool(there.any()):
             rows = there.any(1).nonzero().flatten().tolist()
-            found = f"{cells[there][0].item():g} in " + (
-                f"{len(rows)} of {len(cells)} units" if len(cells) > 1 else "it"
-            )
-            words = f"{failed}: column '{name}', which it reads, has {found}. {advice}"
+            units = f" in {len(rows)} of {len(cells)} units" if len(cells) > 1 else ""
+            words = f"{failed}: column '{name}', which it reads, has {cells[there][0].item():g}{units}. {advice}"
             return EvidenceError(words, column=name, rows=rows, site=site)
     read = {name: seen for name, seen in observed.items() if name in near} or observed
     drawn = any(structure.sites[n].kind == "variable" and n not in observed for n in near if n in structure.sites)
@@ -117,10 +116,19 @@ def _cells(
     return cells, ~missing[name] if name in missing else torch.ones(len(cells), dtype=torch.bool)
 
 
+def _is(cells: Tensor, index: int) -> Tensor:
+    return cells == index
+
+
+def _about(cells: Tensor, index: int) -> Tensor:
+    """Cells that are ``index`` cut or rounded."""
+    return (cells.trunc() == index) | (cells.round() == index)
+
+
 def _range(cells: Tensor, here: Tensor) -> str:
-    if not bool(here.any()):
-        return "missing, and tried at values that it may have"
-    return f"{cells[here].min().item():g} to {cells[here].max().item():g}"
+    missing = [] if bool(here.all()) else ["missing, and tried at values that it may have"]
+    seen = [f"{cells[here].min().item():g} to {cells[here].max().item():g}"] if bool(here.any()) else []
+    return "; or ".join([*seen, *missing])
 
 
 def _where(site: str | None) -> str:

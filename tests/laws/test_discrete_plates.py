@@ -265,9 +265,7 @@ def test_beside_a_continuous_value_that_is_missing():
 def test_too_many_values_to_enumerate_are_refused_by_name():
     frame = visits(16).sample(3, seed=0)
     frame.loc[1, [f"v[{place}]" for place in range(13)]] = NAN
-    with pytest.raises(
-        QueryError, match=r"v \(13 values of it\) have 8,192 joint values in some unit, more than 4,096"
-    ):
+    with pytest.raises(QueryError, match=r"v \(13 values of it\) have 8,192 joint values in some unit"):
         visits(16).counterfactual(frame, do={"g": 0.0})
 
 

@@ -44,7 +44,7 @@ from pcm.query.model import Model
 from pcm.query.moments import Moments
 from pcm.query.named_worlds import FACTUAL, read_outcome, read_worlds
 from pcm.query.quantile import weighted_quantile
-from pcm.query.scenarios import blocks, means, table
+from pcm.query.scenarios import in_parts, means, table
 from pcm.worlds import choose_seed
 
 __all__ = ["Counterfactual", "counterfactual"]
@@ -173,18 +173,18 @@ class Counterfactual:
         """
         world = self._named(name, world)
         self._numeric(name, "mean")
-        parts = blocks(self, name, world)
-        if parts is not None:
-            return np.concatenate([part.mean(name, world) for part in parts])
+        found = in_parts(self, name, world, lambda part: part.mean(name, world))
+        if found is not None:
+            return found
         return self._out(self._run.average(world, name), name)
 
     def sd(self, name: str, world: str | None = None) -> np.ndarray:
         """Standard deviation given the evidence, over parameters and open noise, numpy ``[unit, …]``."""
         world = self._named(name, world)
         self._numeric(name, "sd")
-        parts = blocks(self, name, world)
-        if parts is not None:
-            return np.concatenate([part.sd(name, world) for part in parts])
+        found = in_parts(self, name, world, lambda part: part.sd(name, world))
+        if found is not None:
+            return found
         if self._finite_law(world, name):
             chances = self._run.chances(world, name).mean(0)
             codes = torch.arange(chances.shape[-1], dtype=chances.dtype)
@@ -211,9 +211,9 @@ class Counterfactual:
         code = self._code(name, outcome)
         if site.discrete and float(code) != int(code):
             raise QueryError(f"'{name}' takes whole numbers; {outcome!r} has no probability.")
-        parts = blocks(self, name, world)
-        if parts is not None:
-            return np.concatenate([part.probability(name, outcome, world) for part in parts])
+        found = in_parts(self, name, world, lambda part: part.probability(name, outcome, world))
+        if found is not None:
+            return found
         return self._out(_averaged(self._run.probability(world, name, torch.as_tensor(code))), name)
 
     def interval(self, name: str, prob: float = 0.9, world: str | None = None) -> np.ndarray:
@@ -221,9 +221,9 @@ class Counterfactual:
         check_probability(prob)
         world = self._named(name, world)
         self._numeric(name, "interval")
-        parts = blocks(self, name, world)
-        if parts is not None:
-            return np.concatenate([part.interval(name, prob, world) for part in parts])
+        ends = in_parts(self, name, world, lambda part: part.interval(name, prob, world))
+        if ends is not None:
+            return ends
         levels = [(1 - prob) / 2, (1 + prob) / 2]
         if self._finite_law(world, name):
             chances = self._run.chances(world, name).mean(0).cumsum(-1)
@@ -382,6 +382,11 @@ class Counterfactual:
                 f"'{name}' is categorical, its categories have no order and so no {asked}: ask "
                 f"probability('{name}', category)."
             )
+
+    def _chances(self, name: str, world: str) -> np.ndarray:
+        """Probabilities of a finite variable's categories, numpy ``[unit, category]``."""
+        found = in_parts(self, name, world, lambda part: part._chances(name, world))
+        return self._run.chances(world, name).mean(0).numpy() if found is None else found
 
     def _finite_law(self, world: str, name: str) -> bool:
         """Whether the variable's own law given the evidence is a finite table."""

@@ -19,17 +19,20 @@ from __future__ import annotations
 
 import itertools
 import math
+import warnings
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from pcm.couplings import unwrap
-from pcm.errors import PCMError, QueryError
+from pcm.errors import FitWarning, PCMError, QueryError
 from pcm.program import Site
 from pcm.query.moments import Moments, moments_of
+from pcm.query.nodes import node_lanes
 from pcm.query.runs import Fold, Payload, Runs
 from pcm.worlds import CHUNK, Factual, Function, PerUnit, Replayed, Stochastic
 
@@ -140,6 +143,36 @@ class Evaluation(Runs):
                     return None
         first = torch.full((int(kind.max()) + 1,), self.units).scatter_reduce(0, kind, torch.arange(self.units), "amin")
         return self.among(first, list(self.plans)), kind
+
+    @cached_property
+    def apart(self) -> list[tuple[np.ndarray, Self]] | None:
+        """Positions and query of the units of each kind: whose missing values are summed over, integrated along one
+        line, or drawn. None where all are of one kind.
+
+        So a unit's answer is as exact in company as it is alone.
+        """
+        latent = self.latent
+        if latent is None or self.main is not self.sampled:
+            return None
+        drawn = latent.space.active.any(-1)
+        for name, mask in latent.space.barren.items():
+            if not latent.space.enumerable(name):
+                drawn = drawn | mask
+        nodes = node_lanes(latent, self.parameters)
+        kind = drawn.long() if nodes is None else torch.where(nodes[1] & drawn, 2, drawn.long())
+        places = [(kind == one).nonzero().flatten() for one in kind.unique()]
+        if len(places) == 1:
+            return None
+        with warnings.catch_warnings():  # said once, of all the units
+            warnings.simplefilter("ignore", FitWarning)
+            return [(place.numpy(), self.among(place, list(self.plans))) for place in places]
+
+    def settled(self, world: str, name: str) -> bool:
+        """Whether nothing about the variable is drawn or summed over lanes, in any unit."""
+        if self._fixed(world, name):
+            return True
+        analytic = self.moments(world, name)
+        return analytic is not None and analytic.whole
 
     def law_of(self, world: str, name: str, payload: Callable[[Replayed, Factual], Tensor]) -> Tensor:
         """Expectation of what a site's own law gives in closed form: over the assignments above it where those are

@@ -68,7 +68,7 @@ def _columns(result: Counterfactual, name: str, world: str, prob: float, uncerta
     run = result._run
     site, labels = run.structure.sites[name], result.labels(name)
     if not result.is_numeric(name) or (labels is not None and site.scalar and not site.inner):
-        chances = run.chances(world, name).mean(0).numpy()
+        chances = result._chances(name, world)
         labels = range(run.category_count(name)) if labels is None else labels
         return {f"{name}={label}": chances[:, code] for code, label in enumerate(labels)}
     made = _flat(name, result.mean(name, world))

@@ -22,7 +22,6 @@ from pcm.infer.latent.between import by_row
 from pcm.infer.latent.enumeration import MAX_CONFIGURATIONS
 from pcm.infer.latent.links import Links
 from pcm.infer.latent.windows import Windows, covering, edge_share, endless, first_windows, grown
-from pcm.io import row_ids
 from pcm.program import Site
 from pcm.query.evidence import check_cells, named_rows
 from pcm.worlds import lane_count, world_noise
@@ -47,7 +46,7 @@ def infer_missing(run: Runs, values: Mapping[str, Tensor], draws: int, method: s
     sites = run.structure.sites
     fitted = lane_count(run.parameters)
     draws = fitted if fitted > 1 else draws
-    rows = row_ids(run.index)
+    rows = run.rows
     first = {name: value[0] for name, value in run.parameters.items()}
 
     links: Links | None = None

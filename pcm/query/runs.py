@@ -23,6 +23,7 @@ from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from pcm.infer.latent import Between
@@ -96,6 +97,8 @@ class Runs:
         The variables that will be asked for (all by default): of many worlds nothing else is kept.
     limit : int, optional
         Bytes that the worlds' values and intermediate results may take together.
+    rows : array (unit,), optional
+        Row ids of the units, by which they have noise of their own.
     """
 
     def __init__(
@@ -116,14 +119,16 @@ class Runs:
         references: Mapping[str, Mapping[Target, Any]] | None = None,
         outcome: tuple[str, ...] | None = None,
         limit: int | None = None,
+        rows: np.ndarray[Any, np.dtype[np.uint64]] | None = None,
     ) -> None:
         self.model, self.program, self.structure = model, model.program, model.structure
         self.values, self.outcome, self.limit, self.requested = values, outcome, limit, draws
         self.index, self.units, self.seed = index, len(index), seed
+        self.rows = row_ids(index) if rows is None else rows
         self.parameters = dict(parameters)
         self.base, self.plans = plans_of(model, worlds, references or {}, index)
         self.model = model = replace(model, interventions=self.base.interventions)
-        self.looped = False
+        self.looped, self.method = False, method
         # the same site's noise in world after world
         self._uniforms = Store(0 if len(worlds) < 2 else LEAST // 2 if limit is None else limit // 8)
         size = self._result_size()
@@ -154,7 +159,8 @@ class Runs:
                 check_cells(self.model, values, self.points.factual, self.solved, index)
 
     def among(self, units: slice | Tensor, worlds: Sequence[str]) -> Self:
-        """The same query in these worlds of some of the units, a slice or an index of them; complete evidence only."""
+        """The same query in these worlds of some of the units, a slice or an index of them; what they lack is inferred
+        again."""
         given, references = {}, {}
         for world in worlds:
             plan = self.plans[world].narrow(units)
@@ -162,9 +168,13 @@ class Runs:
             if plan.reference is not None:
                 references[world] = {t: plan.reference.interventions[t] for t in plan.reference.active}
         where = units if isinstance(units, slice) else units.numpy()
-        made = type(self)(
+
+        def part(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+            return {n: v[(*[slice(None)] * len(self.site(n).inner), units)] for n, v in values.items()}
+
+        return type(self)(
             replace(self.model, interventions=self.base.narrow(units).interventions),
-            {n: v[(*[slice(None)] * len(self.site(n).inner), units)] for n, v in self.values.items()},
+            part(self.values),
             self.index[where],
             given,
             self.parameters,
@@ -172,11 +182,14 @@ class Runs:
             seed=self.seed,
             references=references,
             outcome=self.outcome,
+            missing={name: mask[units] for name, mask in self.missing.items() if bool(mask[units].any())},
+            bounds=self.between.narrowed(torch.arange(self.units)[units]).bounds,
+            method=self.method,
             solved={name: mask[units] for name, mask in self.solved.items()},
+            holes=part(self.holes),
             limit=self.limit,
+            rows=self.rows[where],  # of a repeated label it counts which one it is
         )
-        made.rows = self.rows[where]  # of a repeated label it counts which one it is
-        return made
 
     @property
     def asked(self) -> tuple[str, ...]:
@@ -439,11 +452,6 @@ class Runs:
             return {**state, "uniform": noise} if noise else state
 
         return inputs
-
-    @cached_property
-    def rows(self) -> np.ndarray[Any, np.dtype[np.uint64]]:
-        """Row ids of the units."""
-        return row_ids(self.index)
 
     def _finite(self, value: Tensor, name: str, world: str, lanes: int = 1) -> None:
         check_finite(value, name, self.index, world, self.site(name), lanes)

@@ -11,7 +11,7 @@ values agree to rounding.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pcm.query.counterfactual import Counterfactual
     from pcm.query.evaluate import Evaluation
 
-__all__ = ["blocks", "means", "table"]
+__all__ = ["in_parts", "means", "table"]
 
 #: Arrays of all draws that an answer holds at once: the draws, a sorted copy, what is made on the way.
 COPIES = 4
@@ -110,11 +110,24 @@ def _parts(result: Counterfactual, name: str) -> Iterable[Counterfactual]:
     return [result] if size >= run.units else _blocks(result, run, list(run.plans), size)
 
 
-def blocks(result: Counterfactual, name: str, world: str) -> Iterator[Counterfactual] | None:
-    """The result for the units block by block, this one world alone; None where it fits the limit as a whole."""
+def in_parts(
+    result: Counterfactual, name: str, world: str, ask: Callable[[Counterfactual], np.ndarray]
+) -> np.ndarray | None:
+    """What ``ask`` gives of the units of each kind, or block by block, numpy ``[unit, …]``; None where they are of one
+    kind and fit the limit as a whole."""
     run = result._run
+    if run.latent is not None:
+        if run.apart is None or run.settled(world, name):
+            return None
+        made = [(place, ask(type(result)(part, result._observed))) for place, part in run.apart]
+        found = np.empty((run.units, *made[0][1].shape[1:]), dtype=made[0][1].dtype)
+        for place, values in made:
+            found[place] = values
+        return found
     size = _size(run, name, world)
-    return None if size >= run.units else _blocks(result, run, [world] if world in run.plans else [], size)
+    if size >= run.units:
+        return None
+    return np.concatenate([ask(part) for part in _blocks(result, run, [world] if world in run.plans else [], size)])
 
 
 def _size(run: Evaluation, name: str, world: str) -> int:

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from pcm.errors import QueryError, listed
+from pcm.infer.latent.between import Between
 from pcm.query.evaluate import Evaluation
 from pcm.query.evidence import Units
 from pcm.query.model import Model
@@ -45,7 +46,7 @@ def narrowed(model: Model, units: Units, places: np.ndarray) -> Units:
         values=part(units.values),
         index=units.index.take(places),
         missing={name: mask[rows] for name, mask in units.missing.items() if bool(mask[rows].any())},
-        bounds={name: (low[rows], high[rows]) for name, (low, high) in units.bounds.items()},
+        bounds=Between(sites, units.bounds).narrowed(rows).bounds,
         solved={name: mask[rows] for name, mask in units.solved.items()},
         holes=part(units.holes),
     )

@@ -1,0 +1,72 @@
+"""Law 8 for incomplete evidence: a unit's answers do not depend on what other units of the query lack."""
+
+import numpy as np
+import pandas as pd
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+
+import pcm
+
+
+def ward():
+    age = pyro.sample("age", dist.Normal(0.0, 1.0))
+    plan = pyro.sample("plan", dist.Categorical(logits=torch.stack([0 * age, age, -age], -1)))
+    labs = pyro.sample("labs", dist.Normal(0.8 * age + 0.3 * plan, 0.5))
+    visits = pyro.sample("visits", dist.Poisson(torch.exp(0.3 * labs)))
+    pyro.sample("readmit", dist.Bernoulli(logits=1.2 * labs - 0.4 * (plan == 1) + 0.2 * visits))
+
+
+def holes():
+    rows = pcm.SCM(ward).sample(8, seed=3).astype(float)
+    rows.index = [f"p{i}" for i in range(8)]
+    for unit, names in enumerate(
+        [(), ("plan",), ("age", "labs"), ("visits",), ("age",), ("plan", "visits"), ("age", "labs", "plan"), ("labs",)]
+    ):
+        rows.loc[f"p{unit}", list(names)] = np.nan
+    return rows
+
+
+QUESTIONS = {
+    "mean": lambda cf: [cf.mean(name, "do") for name in ("age", "labs", "visits", "readmit")],
+    "sd": lambda cf: [cf.sd(name, "do") for name in ("labs", "visits", "readmit")],
+    "probability": lambda cf: [cf.probability("plan", 1, "do"), cf.probability("readmit", 1, "factual")],
+    "interval": lambda cf: [cf.interval(name, 0.8, "do") for name in ("labs", "visits")],
+    "means": lambda cf: [cf.means("readmit").sel(world="do").values],
+}
+
+
+@pytest.mark.parametrize("asked", QUESTIONS)
+def test_a_unit_answers_alike_alone_and_among_others(asked):
+    rows, scm = holes(), pcm.SCM(ward)
+    together = QUESTIONS[asked](scm.counterfactual(rows, do={"labs": 1.0}, seed=5))
+    for place, unit in enumerate(rows.index):
+        alone = QUESTIONS[asked](scm.counterfactual(rows.loc[[unit]], do={"labs": 1.0}, seed=5))
+        drawn = bool(rows.loc[unit, ["age", "labs"]].isna().any())
+        for both, one in zip(together, alone, strict=True):
+            assert both[place] == pytest.approx(one[0], abs=1e-8 if drawn else 1e-12), unit
+
+
+def test_units_that_are_summed_over_stay_exact_in_company():
+    rows, scm = holes(), pcm.SCM(ward)
+    found = scm.counterfactual(rows, do={"labs": 1.0}, seed=5)
+    unit = rows.loc["p1"]  # its plan is unknown: three terms, by hand
+    plans = torch.arange(3.0, dtype=torch.float64)
+    age, labs, visits = (torch.tensor(unit[name]) for name in ("age", "labs", "visits"))
+    log = torch.log_softmax(torch.stack([0 * age, age, -age]), 0)
+    log = log + dist.Normal(0.8 * age + 0.3 * plans, 0.5 * torch.ones_like(plans)).log_prob(labs)
+    log = log + dist.Bernoulli(logits=1.2 * labs - 0.4 * (plans == 1).double() + 0.2 * visits).log_prob(
+        torch.tensor(unit["readmit"])
+    )
+    chances = log.softmax(0).numpy()
+    for plan in range(3):
+        assert found.probability("plan", plan, "factual")[1] == pytest.approx(chances[plan], abs=1e-12)
+
+
+def test_repeated_labels_keep_their_noise():
+    rows, scm = holes(), pcm.SCM(ward)
+    twice = pd.concat([rows, rows])
+    found = scm.counterfactual(twice, do={"labs": 1.0}, seed=5).mean("visits")
+    again = scm.counterfactual(rows, do={"labs": 1.0}, seed=5).mean("visits")
+    assert found[:8] == pytest.approx(again, abs=1e-8)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from pcm.errors import ArgumentError, listed, suggestion
@@ -23,7 +24,7 @@ from pcm.query.bounds import Bounds
 from pcm.query.bounds import bounds as run_bounds
 from pcm.query.criticism import Criticism
 from pcm.query.criticism import criticise as run_criticism
-from pcm.query.effect import Effect
+from pcm.query.effect import Asked, Effect
 from pcm.query.model import Model, model_of
 from pcm.query.overlap import Overlap
 from pcm.query.overlap import overlap as run_overlap
@@ -90,7 +91,7 @@ def ate(scm: SCM, treatment: str, outcome: str, **options: Any) -> Effect:
     2.0
     """
     model, options = _admitted(scm, options)
-    return effects.ate(model, treatment, outcome, **options)
+    return replace(effects.ate(model, treatment, outcome, **options), asked=Asked(model, treatment, outcome, options))
 
 
 def att(scm: SCM, treatment: str, outcome: str, **options: Any) -> Effect:
@@ -404,18 +405,24 @@ def overlap(scm: SCM, treatment: str, data: Any, **options: Any) -> Overlap:
     return run_overlap(model, treatment, data, **_known(run_overlap, options))
 
 
-def sensitivity(scm: SCM, treatment: str, outcome: str, **options: Any) -> Sensitivity:
+def sensitivity(
+    asked: SCM | Effect, treatment: str | None = None, outcome: str | None = None, **options: Any
+) -> Sensitivity:
     """How strong an unmeasured confounder would have to be to change an effect.
 
     Parameters
     ----------
-    scm : SCM
-        Fitted.
+    asked : Effect or SCM
+        What :func:`ate` returned, which knows its model, treatment, outcome, arms and data; or a fitted SCM.
     treatment, outcome : str
+        With an SCM.
     data : DataFrame or dict
-        The units that the effect is an average over.
+        The units that the effect is an average over; by default those of the effect, or 2,000 sampled ones.
     effect : Effect, optional
-        From :func:`ate`; worked out where it is not given.
+        With an SCM: the effect from :func:`ate`; worked out where it is not given.
+    treated, control, q, alpha, df, benchmarks, strengths, draws, seed
+        Compared values; the part of the effect that must go (all); 1 − probability of the interval; residual degrees
+        of freedom; observed causes to compare with; the grid's strengths; parameter draws; seed.
 
     Returns
     -------
@@ -432,11 +439,38 @@ def sensitivity(scm: SCM, treatment: str, outcome: str, **options: Any) -> Sensi
     ...         pyro.sample("y", dist.Normal(slope * t, 1.0))
     >>> data = pcm.SCM(study).given(slope=1.0).sample(200, seed=0)
     >>> fitted = pcm.SCM(study).fit(data, seed=0, progress=False)
-    >>> 0 < pcm.sensitivity(fitted, "t", "y", data=data, seed=0).robustness_value < 1
+    >>> effect = pcm.ate(fitted, "t", "y", data=data, seed=0)
+    >>> 0 < pcm.sensitivity(effect).robustness_value < 1
     True
     """
-    model, options = _admitted(scm, options)
+    if isinstance(asked, Effect):
+        return _sensitivity_of(asked, treatment, outcome, options)
+    model, options = _admitted(asked, options)
+    if treatment is None or outcome is None:
+        raise ArgumentError(
+            "sensitivity of a model needs a treatment and an outcome: pcm.sensitivity(scm, treatment, outcome), or "
+            "pcm.sensitivity(effect) of what pcm.ate returned."
+        )
     return run_sensitivity(model, treatment, outcome, **_known(run_sensitivity, options))
+
+
+def _sensitivity_of(effect: Effect, treatment: str | None, outcome: str | None, options: dict[str, Any]) -> Sensitivity:
+    if effect.asked is None:
+        raise ArgumentError(f"sensitivity was given '{effect.label}', which pcm.ate did not return: ask about an ate.")
+    asked = effect.asked
+    for role, given, own in (("treatment", treatment, asked.treatment), ("outcome", outcome, asked.outcome)):
+        if given not in (None, own):
+            raise ArgumentError(f"sensitivity was given the {role} '{given}', and {effect.label} has '{own}'.")
+    scale = asked.options.get("scale", "difference")
+    if scale != "difference":
+        raise ArgumentError(f"sensitivity is of a difference of means; {effect.label} has scale={scale!r}.")
+    kept = {name: asked.options[name] for name in ("treated", "control", "data", "seed") if name in asked.options}
+    for name in ("treated", "control", "effect"):
+        if name in options:
+            raise ArgumentError(f"sensitivity of an effect takes no {name}=: {effect.label} has its own.")
+    options = {**kept, **_known(run_sensitivity, options), "effect": effect}
+    model, options["data"] = admit(asked.model, options.get("data"))
+    return run_sensitivity(model, asked.treatment, asked.outcome, **options)
 
 
 def _admitted(scm: Any, options: dict[str, Any]) -> tuple[Model, dict[str, Any]]:

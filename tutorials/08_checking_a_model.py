@@ -256,7 +256,7 @@ pcm.overlap(study, "qsmk", smokers, outcome="wt82_71", seed=0)
 # away?
 
 # %%
-doubt = pcm.sensitivity(fitted, "schooling", "wage", data=people, effect=effect, seed=0)
+doubt = pcm.sensitivity(effect, data=people, seed=0)
 doubt
 
 # %% [markdown]

@@ -10,12 +10,12 @@ ATE of qsmk on weight: 1 [0.05, 1.95] (95 %, 17 draws)
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from numbers import Real
 from statistics import NormalDist
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -25,7 +25,20 @@ from pcm.errors import ArgumentError, QueryError
 from pcm.notebook import Shown
 from pcm.query.account import Account
 
-__all__ = ["Effect"]
+if TYPE_CHECKING:
+    from pcm.query.model import Model
+
+__all__ = ["Asked", "Effect"]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The question behind an effect: the model, treatment and outcome, and the options."""
+
+    model: Model
+    treatment: str
+    outcome: str
+    options: Mapping[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +65,8 @@ class Effect(Shown):
     diagnostics : pandas.DataFrame or None
         How well what given units lack was inferred, a row a unit, as :attr:`pcm.Counterfactual.diagnostics`; None where
         none lacks anything, and of effects whose average needs no posterior of it.
+    asked : Asked or None
+        What :func:`pcm.ate` was asked, by which :func:`pcm.sensitivity` goes on.
 
     Examples
     --------
@@ -68,6 +83,7 @@ class Effect(Shown):
     rows: str = "units"
     by_unit: Callable[[], Effect] | None = field(default=None, repr=False)
     diagnostics: pd.DataFrame | None = field(default=None, repr=False)
+    asked: Asked | None = field(default=None, repr=False, compare=False)
 
     @cached_property
     def units(self) -> Effect:

@@ -50,7 +50,7 @@ from tests.bench.capability_cells import CELLS, HOLES, THERE, TRIAL, Cell, Nothi
 from tests.bench.capability_effects import STUDY
 from tests.bench.capability_equations import KEPT, KEPT_AFRESH, OWN, THREE
 from tests.bench.capability_noise import ALIVE, COURSE, COURSE_AFRESH, FORGOTTEN, PRESSURE
-from tests.bench.capability_populations import ALONE, DROPPED, FILLED, SLOPE
+from tests.bench.capability_populations import ALONE, DROPPED, FILLED, RAISED, RAISED_AFRESH, SLOPE
 from tests.bench.capability_private import EFFECT, HAD, MASSES, NAIVE, TOLD
 from tests.bench.capability_worlds import FRESH, LIMIT, SCENARIOS
 
@@ -185,6 +185,7 @@ ROWS = {
     ),
     "column": Row("… a column never recorded: its posterior", _latent(), 0.1, {"fresh noise": _latent_afresh()}),
     "cells": Row("… cells missing, others for each unit", _SPARSE, 0.1),
+    "count": Row("… a count never recorded, which has no greatest value", RAISED, 0.02, {"fresh noise": RAISED_AFRESH}),
     "interval": Row("… a cell known to lie in an interval", stats.truncnorm(-0.75, 0.25, loc=0.75).mean() + 0.4, 0.03),
     "written": Row(
         "… noise written out, `x = eᵖ u`: evidence on x is solved for u",

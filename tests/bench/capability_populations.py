@@ -1,4 +1,4 @@
-"""Rows on averages and on what the data lack: mediation, empty cells under a fit, units without a counterpart.
+"""Rows on averages and on what the data lack: mediation, empty cells, a count never recorded, nobody to compare with.
 
 >>> round(SLOPE, 2) != round(DROPPED, 2)
 True
@@ -20,17 +20,18 @@ import pyro.distributions as dist
 import torch
 from chirho.interventional import handlers as chirho_do
 from dowhy import CausalModel, gcm
+from dowhy.gcm.equation_parser import create_causal_model_from_equations
 from jax import random
 from numpyro import handlers
 from pyro import poutine
 from scipy import stats
 
 import pcm
-from tests.bench.capability_cells import CELLS, MANY, cell, plated
+from tests.bench.capability_cells import CELLS, MANY, SAME, cell, plated
 from tests.bench.capability_effects import MEDIATED, fitted, jax_means_of, means_of, mediation
-from tests.bench.capability_rivals import laplace
+from tests.bench.capability_rivals import laplace, split
 
-__all__ = ["ALONE", "CELLS", "DROPPED", "FILLED", "SLOPE"]
+__all__ = ["ALONE", "CELLS", "DROPPED", "FILLED", "RAISED", "RAISED_AFRESH", "SLOPE"]
 
 # -- natural indirect and controlled direct effect: [E Y(0, M(1)) - E Y(0, M(0)), E Y(1, m) - E Y(0, m) at m = 1] ------
 
@@ -152,6 +153,80 @@ def _() -> Any:
 @cell("gaps", "NumPyro", marginal, counted=True)
 def _() -> Any:
     return marginal(law.Normal(0.0, 1.0).sample(random.PRNGKey(0), (100_000,)), law.Normal, jnp.where)
+
+
+# -- a count never recorded: what had been spent at a price of 3, visits unknown --------------------------------------
+
+SPENT = {"price": [2.0, 2.0, 2.0], "spend": [2.0, 12.0, 40.0]}
+_visits = np.arange(200)[:, None]
+_spent = np.array(SPENT["spend"])
+_mass = stats.poisson.pmf(_visits, 3.0) * stats.norm.pdf(_spent, 2.0 * _visits, 1.5)
+_EXPECTED = (_visits * _mass).sum(0) / _mass.sum(0)
+RAISED = _spent + _EXPECTED
+RAISED_AFRESH = 3.0 * _EXPECTED
+"""What it would be with the noise of spending drawn afresh."""
+
+
+def shop(ppl: Any, law: Any) -> Callable[[], Any]:
+    def program() -> None:
+        visits = ppl.sample("visits", law.Poisson(3.0))
+        price = ppl.sample("price", law.Normal(2.0, 0.5))
+        ppl.sample("spend", law.Normal(price * visits, 1.5))
+
+    return program
+
+
+@cell("count", "pcm")
+def _() -> Any:
+    return pcm.SCM(shop(pyro, dist)).counterfactual(SPENT, do={"price": 3.0}, seed=0).mean("spend")
+
+
+def over_counts(trace: Any, array: Any) -> Any:
+    count = array(np.broadcast_to(_visits.astype(np.float32), (200, 3)))
+    past = trace({"visits": count, **{name: array(value) for name, value in SPENT.items()}})
+    logs = sum(past[name]["fn"].log_prob(past[name]["value"]) for name in ("visits", "spend"))
+    weight = np.exp(np.asarray(logs, dtype=float))
+    return count, past, weight / weight.sum(0)
+
+
+def kept(trace: Any, array: Any) -> Any:
+    count, past, weight = over_counts(trace, array)
+    now = trace({"visits": count, "price": array(3.0), "spend": past["spend"]["value"]})["spend"]["fn"]
+    noise = (past["spend"]["value"] - past["spend"]["fn"].loc) / past["spend"]["fn"].scale
+    return (weight * np.asarray(now.loc + now.scale * noise)).sum(0)
+
+
+@cell("count", "Pyro", over_counts, kept)
+def _() -> Any:
+    program = shop(pyro, dist)
+    return kept(lambda data: poutine.trace(poutine.condition(program, data=data)).get_trace().nodes, torch.tensor)
+
+
+@cell("count", "NumPyro", over_counts, kept)
+def _() -> Any:
+    program = shop(numpyro, law)
+    return kept(lambda data: handlers.trace(handlers.substitute(program, data=data)).get_trace(), jnp.asarray)
+
+
+@cell("count", "ChiRho", over_counts)
+def _() -> Any:
+    program = shop(pyro, dist)
+    trace = lambda data: poutine.trace(poutine.condition(program, data=data)).get_trace().nodes  # noqa: E731
+    weight = over_counts(trace, torch.tensor)[2]
+    drawn = dist.Categorical(torch.tensor(weight.T)).sample((SAME,)).flatten().to(torch.get_default_dtype())
+    seen = {"visits": drawn, **{name: torch.tensor(value).repeat(SAME) for name, value in SPENT.items()}}
+    return split(program, {"price": torch.tensor(3.0)}, seen, "spend", len(drawn)).reshape(SAME, 3).mean(0)
+
+
+@cell("count", "DoWhy gcm")
+def _() -> Any:
+    text = """
+        visits = poisson(mu=3)
+        price = norm(loc=2, scale=0.5)
+        spend = price * visits + norm(loc=0, scale=1.5)
+    """
+    model = gcm.InvertibleStructuralCausalModel(create_causal_model_from_equations(text).graph)
+    return gcm.counterfactual_samples(model, {"price": lambda _: 3.0}, observed_data=pd.DataFrame(SPENT))["spend"]
 
 
 # -- overlap: whom the program hardly ever treats, or hardly ever leaves untreated -------------------------------------

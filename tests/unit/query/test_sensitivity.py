@@ -331,3 +331,48 @@ def test_questions_that_cannot_be(program, options, error, words):
     options = {"treatment": "t", "outcome": "y", "seed": 0, **options}
     with pytest.raises(error, match=words):
         ask(program, options.pop("treatment"), options.pop("outcome"), **options)
+
+
+# -- an effect knows its question ------------------------------------------------------------------------------------
+
+
+def _trial(n):
+    slope = pyro.sample("slope", dist.Normal(0.0, 2.0))
+    with pyro.plate("units", n):
+        x = pyro.sample("x", dist.Normal(0.0, 1.0))
+        t = pyro.sample("t", dist.Bernoulli(logits=x))
+        pyro.sample("y", dist.Normal(slope * t + x, 1.0))
+
+
+@pytest.fixture(scope="module")
+def tried():
+    data = pcm.SCM(_trial).given(slope=1.5).sample(300, seed=0)
+    return pcm.SCM(_trial).fit(data, seed=0, draws=200, progress=False), data
+
+
+def test_an_effect_is_asked_as_its_model_would_be(tried):
+    fitted, data = tried
+    effect = pcm.ate(fitted, "t", "y", data=data, seed=0)
+    found, longhand = pcm.sensitivity(effect), pcm.sensitivity(fitted, "t", "y", data=data, effect=effect, seed=0)
+    assert (found.treatment, found.outcome, found.effect) == ("t", "y", effect)
+    assert found.robustness_value == longhand.robustness_value
+    assert found.grid.equals(longhand.grid)
+    turned = pcm.ate(fitted, "t", "y", treated=0, control=1, data=data, seed=0)
+    assert pcm.sensitivity(turned).adjusted(1.0, 1.0) == pytest.approx(-found.adjusted(1.0, 1.0), abs=1e-6)
+
+
+def test_effects_that_cannot_be_asked_about(tried):
+    fitted, data = tried
+    effect = pcm.ate(fitted, "t", "y", data=data, seed=0)
+    with pytest.raises(ArgumentError, match="needs a treatment and an outcome"):
+        pcm.sensitivity(fitted, "t")
+    with pytest.raises(ArgumentError, match=r"which pcm\.ate did not return"):
+        pcm.sensitivity(pcm.att(fitted, "t", "y", data=data, seed=0))
+    with pytest.raises(ArgumentError, match="treatment 'x'"):
+        pcm.sensitivity(effect, "x", "y")
+    with pytest.raises(ArgumentError, match="no treated="):
+        pcm.sensitivity(effect, treated=2)
+    with pytest.raises(ArgumentError, match="scale='ratio'"):
+        pcm.sensitivity(pcm.ate(fitted, "t", "y", scale="ratio", data=data, seed=0))
+    with pytest.raises(ArgumentError, match="'bogus' is no option"):
+        pcm.sensitivity(effect, bogus=1)

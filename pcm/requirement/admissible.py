@@ -13,7 +13,7 @@ so that the variables behind an edge know their *path state* without the paths b
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
@@ -25,8 +25,11 @@ __all__ = ["ANY", "ONE", "Admissible", "State"]
 #: One variable, and any number of them.
 ONE, ANY = "*", "..."
 
-#: Where the automaton is: places in the patterns, and whether every edge so far is listed.
-State = tuple[frozenset[tuple[int, int]], bool]
+#: Where the automaton of one path set is, by number.
+State = int
+
+#: What the number stands for: places in the patterns, and whether every edge so far is listed.
+_Places = tuple[frozenset[tuple[int, int]], bool]
 
 
 @dataclass(frozen=True)
@@ -127,31 +130,38 @@ class Admissible:
     def _edges(self) -> frozenset[tuple[str, str]]:
         return frozenset(self.edges)
 
+    @cached_property
+    def _met(self) -> _Met:
+        """States met before, by number: of a few hundred listed paths each is a set of as many places."""
+        return _Met()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_met"}
+
     def start(self, outcome: str) -> State:
         """The state at the outcome, before any edge."""
-        if self.everything or self.nothing:
-            return frozenset(), False
         places = {(i, 1) for i, tokens in enumerate(self._tokens) if tokens[0] == outcome}
-        return self._closed(places), bool(self._edges)
+        return self._numbered((self._closed(places), bool(self._edges)))
 
     def step(self, state: State, parent: str, child: str) -> State:
         """The state at ``parent`` of a path that goes on over the edge ``parent → child``."""
-        if self.everything or self.nothing:
-            return state
+        met = self._met
         asked = state, parent, child
-        if asked not in self._steps:
-            self._steps[asked] = self._step(state, parent, child)
-        return self._steps[asked]
+        found = met.steps.get(asked)
+        if found is None:
+            found = met.steps[asked] = self._numbered(self._step(met.states[state], parent, child))
+        return found
 
-    @cached_property
-    def _steps(self) -> dict[tuple[State, str, str], State]:
-        """Steps made before: of a few hundred listed paths each is a set of as many places."""
-        return {}
+    def accepts(self, state: State) -> bool:
+        """Whether the path read so far, from here to the outcome, is in the set."""
+        return self._met.accepted[state]
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_steps"}
+    def hopeful(self, state: State) -> bool:
+        """Whether a path that goes on from here, or ends here, may be in the set."""
+        places, listed_alone = self._met.states[state]
+        return self.everything or listed_alone or bool(places)
 
-    def _step(self, state: State, parent: str, child: str) -> State:
+    def _step(self, state: _Places, parent: str, child: str) -> _Places:
         moved = set()
         for i, place in state[0]:
             tokens = self._tokens[i]
@@ -164,9 +174,14 @@ class Admissible:
                 moved.add((i, place + 1))
         return self._closed(moved), state[1] and (parent, child) in self._edges
 
-    def accepts(self, state: State) -> bool:
-        """Whether the path read so far, from here to the outcome, is in the set."""
-        return self.everything or state[1] or any(place == len(self._tokens[i]) for i, place in state[0])
+    def _numbered(self, state: _Places) -> State:
+        met = self._met
+        if state not in met.numbers:
+            met.numbers[state] = len(met.states)
+            met.states.append(state)
+            ended = any(place == len(self._tokens[i]) for i, place in state[0])
+            met.accepted.append(self.everything or state[1] or ended)
+        return met.numbers[state]
 
     def _closed(self, places: set[tuple[int, int]]) -> frozenset[tuple[int, int]]:
         """With every place that is reached by letting ``...`` stand for nothing."""
@@ -178,6 +193,16 @@ class Admissible:
                 found.add((i, place + 1))
                 stack.append((i, place + 1))
         return frozenset(found)
+
+
+@dataclass
+class _Met:
+    """The automaton, as far as it was walked."""
+
+    states: list[_Places] = field(default_factory=list)
+    accepted: list[bool] = field(default_factory=list)
+    numbers: dict[_Places, State] = field(default_factory=dict)
+    steps: dict[tuple[State, str, str], State] = field(default_factory=dict)
 
 
 def _arrow(text: str) -> bool:

@@ -157,17 +157,22 @@ def target_plan(graph: nx.DiGraph, requirements: Sequence[Any], outcome: str) ->
     counts: dict[str, int] = {}
     order: list[Copy] = []
 
+    named = {name for r in asked for name in r.variables}
+    walks = [(r.admissible.step, inside) for r, inside in zip(asked, below, strict=True)]
+
     def copy_of(node: str, states: tuple[State | None, ...]) -> Copy:
         if (node, states) in known:
             return known[node, states]
         feeds: dict[str, Copy | None] = {}
         for parent in graph.pred[node]:
             moved = tuple(
-                # above every source of a requirement its path state no longer matters
-                r.admissible.step(state, parent, node) if state is not None and parent in inside else None
-                for r, state, inside in zip(asked, states, below, strict=True)
+                [
+                    # above every source of a requirement its path state no longer matters
+                    step(state, parent, node) if state is not None and parent in inside else None
+                    for (step, inside), state in zip(walks, states, strict=True)
+                ]
             )
-            barred = any(
+            barred = parent in named and any(
                 parent in r.variables and state is not None and not r.admissible.accepts(state)
                 for r, state in zip(asked, moved, strict=True)
             )
@@ -221,9 +226,13 @@ def find_path(
     outcome = requirement.outcome
     if outcome is None:
         return None
-    own, rest = requirement.admissible, [r for r in others if r.outcome == outcome and r.variables]
+    own = requirement.admissible
+    rest = [r for r in others if r.outcome == outcome and r.variables and not r.admissible.everything]
+    if (barred and not rest) or (own.everything and not admitted):
+        return None
     inside = {n for v in requirement.variables for n in descendants(graph, v, include_self=True)}
     inside &= ancestors(graph, outcome, include_self=True)
+    above = {name: [parent for parent in graph.pred[name] if parent in inside] for name in inside}
     start: tuple[Any, ...] = (outcome, own.start(outcome), tuple(r.admissible.start(outcome) for r in rest), None)
     stack: list[tuple[Any, tuple[str, ...]]] = [(start, (outcome,))]
     seen = {start}
@@ -233,17 +242,19 @@ def find_path(
             fits = own.accepts(mine) == admitted and (bar is not None) == barred
             if fits:
                 return (path, None, None) if bar is None else (path, rest[bar[0]], bar[1])
-        for parent in graph.pred[node]:
-            if parent not in inside:
+        for parent in above.get(node, ()):
+            own_state, moved, closed = own.step(mine, parent, node), states, bar
+            if admitted and not own.hopeful(own_state):
                 continue
-            moved = tuple(r.admissible.step(s, parent, node) for r, s in zip(rest, states, strict=True))
-            closed = bar
             if closed is None:
+                moved = tuple([r.admissible.step(s, parent, node) for r, s in zip(rest, states, strict=True)])
                 for place, (r, state) in enumerate(zip(rest, moved, strict=True)):
                     if parent in r.variables and not r.admissible.accepts(state):
-                        closed = (place, parent)
+                        closed, moved = (place, parent), ()  # barred once is barred: where the others are is no matter
                         break
-            key = (parent, own.step(mine, parent, node), moved, closed)
+            if closed is not None and not barred:
+                continue
+            key = (parent, own_state, moved, closed)
             if key not in seen:
                 seen.add(key)
                 stack.append((key, (parent, *path)))

@@ -279,12 +279,11 @@ class Coexistence:
         first, second = self.requirements[i], self.requirements[j]
         path, at = self.lost[i, j]
         words = " → ".join(path)
-        alone, both = self._pinned(first, path[0]), self._effect([first, second], path[0])
-        told = (
-            f"(effect of {path[0]}: {alone:.4g} pinned, {both:.4g} left)"
-            if not self.generic
-            else f"(for generic coefficients the effects of {path[0]} differ)"
-        )
+        if self.generic:
+            told = f"(for generic coefficients the effects of {path[0]} differ)"
+        else:
+            alone, both = self._pinned(first, path[0]), self._effect([first, second], path[0])
+            told = f"(effect of {path[0]}: {alone:.4g} pinned, {both:.4g} left)"
         core = (first, second) if i != j else (first,)
         rest = " → ".join(path[path.index(at) :])
         if i == j:

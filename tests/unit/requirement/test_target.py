@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from itertools import pairwise
 
 import networkx as nx
@@ -91,3 +92,21 @@ def test_paths_are_found_where_there_are_any(seed):
                 ]
                 assert (found is None) == (not brute)
                 assert found is None or found[0] in brute
+
+
+def test_a_walked_requirement_travels_without_the_walk():
+    """States are numbered as they are met: a copy numbers its own."""
+    graph = nx.DiGraph([("a", "b"), ("b", "c"), ("a", "c"), ("c", "y"), ("b", "y"), ("a", "y")])
+    kept = ["a -> ... -> c -> y", "a -> b -> y"]
+    walked = pcm.Requirement("a", outcome="y", admissible=kept)
+    closed = pcm.Requirement("c", outcome="y")
+    first = find_path(graph, walked, [closed], admitted=True, barred=True)
+    assert first is not None and first[0] in {("a", "c", "y"), ("a", "b", "c", "y")} and first[1:] == (closed, "c")
+    target_plan(nx.DiGraph([("a", "c"), ("c", "y"), ("b", "y"), ("a", "b")]), [walked], "y")  # met in another order
+    other = deepcopy(walked)
+    assert "_met" in vars(walked.admissible) and "_met" not in vars(other.admissible)
+    for r in (walked, other):
+        found = {tuple(path) for path in nx.all_simple_paths(graph, "a", "y") if r.admissible.admits(path)}
+        assert found == {("a", "c", "y"), ("a", "b", "c", "y"), ("a", "b", "y")}
+        assert find_path(graph, r, [closed], admitted=True, barred=False)[0] == ("a", "b", "y")
+        assert find_path(graph, r, [closed], admitted=False, barred=True) is None

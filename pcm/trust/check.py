@@ -127,6 +127,7 @@ def check(
     check_count(units, "units")
     check_count(draws, "draws")
     options = {
+        "outcome": next(r.outcome for r in asked if r.outcome is not None),
         "inputs": inputs,
         "hidden": hidden,
         "loss": loss,
@@ -150,6 +151,7 @@ def _check_one(
     asked: tuple[Any, ...],
     data: Any,
     *,
+    outcome: str,
     inputs: Sequence[str] | None,
     hidden: Sequence[str],
     loss: str,
@@ -161,7 +163,6 @@ def _check_one(
     # every row is one that the model draws: private noise among them needs no release
     scm = SCM._of(replace(model._model, plain=True)) if isinstance(model, SCM) else None
     graph = CausalGraph(model.graph if scm is not None else model).without_inert()
-    outcome = next(r.outcome for r in asked if r.outcome is not None)
     for r in asked:
         r.check(graph)
     pinning = [r for r in asked if isinstance(r, Requirement)]
@@ -367,19 +368,21 @@ def _class_members(class_of: list[Any], asked: tuple[Any, ...]) -> list[tuple[An
 
 
 def _in_graph(r: Requirement, graph: nx.DiGraph) -> Requirement | None:
-    """A requirement with only the paths that this member of a class has; None where no change reaches the outcome."""
+    """A requirement with only the sources and paths that this member of a class has; None where it has no source."""
     assert r.outcome is not None
-    if set(r.variables) & descendants(graph, r.outcome):
+    below = descendants(graph, r.outcome)
+    sources = [name for name in r.variables if name not in below]
+    if not sources:
         return None
     patterns = [" -> ".join(p) for p in r.admissible.patterns if _there(r, " -> ".join(p), graph)]
     edges = [e for e in r.admissible.edges if graph.has_edge(*e)]
 
     def keeping(admissible: Any) -> Requirement:
         return Requirement(
-            r.source,
+            r.source if len(sources) == len(r.variables) else sources,
             outcome=r.outcome,
-            admissible=admissible or "none",
-            reference=r.references or "independent",
+            admissible="all" if r.admissible.everything else admissible or "none",
+            reference={name: value for name, value in r.references.items() if name in sources} or "independent",
             tolerance=r.tolerance,
             role=r.role,
         )

@@ -196,7 +196,10 @@ class Verdict:
     def _lines(self) -> list[str]:
         count = len(self.requirements)
         head = ("can" if self.feasible else "cannot") + (" coexist" if count > 1 else " be met")
-        lines = [f"Verdict: {count} requirement{'s' if count != 1 else ''} on {self.outcome} {head} ({self.how})"]
+        asked = f"{count} requirement{'s' if count != 1 else ''} on {self.outcome} {head}"
+        if not count:  # of a class of graphs: the sources come after the outcome in this member
+            asked = f"nothing is asked of {self.outcome} here"
+        lines = [f"Verdict: {asked} ({self.how})"]
         lines += [f"  {conflict!r}" for conflict in self.conflicts]
         for name, effect in (("price", self.price), ("least price", self.price_minimum)):
             if effect is not None:

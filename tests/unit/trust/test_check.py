@@ -207,6 +207,28 @@ def test_a_class_of_graphs():
         pcm.check(class_of, [Requirement("a", outcome="y", admissible="a -> b -> a -> y")])
 
 
+def test_members_in_which_a_source_comes_after_the_outcome():
+    """No change of it reaches the outcome there: it asks nothing, but the other sources of its requirement do."""
+    rng = np.random.default_rng(0)
+    a, c = rng.normal(size=(2, 2_000))
+    data = {"a": a, "c": c, "y": 2 * a + c + rng.normal(size=2_000)}
+    causes, below = nx.DiGraph([("a", "y"), ("c", "y")]), nx.DiGraph([("y", "a"), ("c", "y")])
+    found = pcm.check([causes, below], [pcm.counterfactual_fairness("a", outcome="y")], data=data)
+    assert [verdict.kinds for verdict in found.verdicts] == [("soft",), ("free",)]
+    assert found.price_interval == (0, pytest.approx(4, rel=0.1))
+    assert str(found.verdicts[1]).startswith("Verdict: nothing is asked of y here")
+    every = [nx.DiGraph([*causes.edges, ("n", "y")]), nx.DiGraph([*below.edges, ("n", "y")])]
+    flat = pcm.environment_invariance(["a", "c"], outcome="y")
+    also = {"n": rng.normal(size=2_000)}
+    found = pcm.check(every, [flat], data={**data, **also, "y": data["y"] + 3 * also["n"]})
+    assert [[r.variables for r in verdict.requirements] for verdict in found.verdicts] == [[("a", "c")], [("c",)]]
+    assert found.price_interval == (pytest.approx(1, rel=0.2), pytest.approx(5, rel=0.1))
+    kept = pcm.environment_invariance(["a", "c"], outcome="y", admissible="all", reference={"a": 1.0})
+    assert pcm.check(every, [kept]).verdicts[1].requirements[0].admissible.everything
+    with pytest.raises(GraphError, match="'a' is downstream"):
+        pcm.check([below, below], [pcm.counterfactual_fairness("a", outcome="y")])
+
+
 def test_shown():
     found = pcm.check(SCM, [FAIR, ROBUST])
     assert "can coexist" in repr(found)

@@ -154,14 +154,22 @@ class SimulatedUnits:
         return halves(self._posterior(self._replays(()), read).outcome)
 
     def _regression(self, features: Callable[[Columns], np.ndarray]) -> Predictor:
-        """Cubic regression of the outcome's conditional mean on features ``(feature, half, draw, unit)``."""
+        """Cubic regression of the outcome's conditional mean on features ``(feature, half, draw, unit)``.
+
+        Of chances that, or the cubic's logistic function, whichever errs less.
+        """
         made = features(self.read)
         if not len(made):
             return lambda read: np.full(len(next(iter(read.values()))), self.best.mean())
         degree = 3 if len(made) <= 8 else 2
         while degree > 1 and _FEWEST * math.comb(len(made) + degree, degree) > self.units:
             degree -= 1
-        fitted = Regression(made, halves(self.known.outcome), degree, self.loss)
+        best = halves(self.known.outcome)
+        fits = [Regression(made, best, degree, self.loss)]
+        if self.loss == "squared" and self.sites[self.outcome].cardinality == 2:
+            fits.append(Regression(made, best, degree, "log"))  # chances bend: often the log-odds are the polynomial
+        lost = [np.prod(best - fit(made), 0).mean() for fit in fits]
+        fitted = fits[int(np.argmin(lost))]
         return lambda read: fitted(features(read))
 
     def on(self, names: Sequence[str]) -> Predictor:

@@ -165,6 +165,44 @@ def test_binary_outcomes_by_enumeration():
     assert all(abs(gap.mean) < 1e-9 for gap in found.gaps.values())
 
 
+def test_chances_of_numbers_by_quadrature():
+    """Y binary of a continuous X: cubics do not reach what is exact on the log-odds, and the best is no cubic."""
+
+    def chance(a, x):
+        return 1 / (1 + np.exp(-(2 * x + a - 1)))
+
+    def lending():
+        a = pyro.sample("A", dist.Bernoulli(0.5))
+        x = pyro.sample("X", dist.Normal(a, 1.0))
+        r = pyro.sample("R", dist.Normal(x, 1.0))  # reads X, says nothing more of Y
+        pyro.sample("Y", dist.Bernoulli(logits=2 * x + a - 1 + 0 * r))
+
+    x = np.linspace(-9, 10, 20_001)
+    weights = [0.5 * np.exp(-((x - a) ** 2) / 2) / (2 * np.pi) ** 0.5 * (x[1] - x[0]) for a in (0, 1)]
+    share = weights[1] / (weights[0] + weights[1])
+    unaware = (1 - share) * chance(0, x) + share * chance(1, x)
+    price = sum(w @ (chance(a, x) - unaware) ** 2 for a, w in enumerate(weights))
+    found = pcm.check(pcm.SCM(lending), [Requirement("A", outcome="Y", admissible="A -> X -> Y")], seed=0)
+    assert found.row("unaware (drop A)").price.mean == pytest.approx(price, rel=0.01)
+    assert abs(found.row("parents only").price.mean) < 1e-9
+    # X is read as it is and A not at all: the faithful prediction is a function of X, which the optimum may be too
+    averaged = (chance(0, x) + chance(1, x)) / 2
+    kept = sum(w @ (chance(a, x) - averaged) ** 2 for a, w in enumerate(weights))
+    assert found.price.mean == pytest.approx(kept, rel=0.01)
+    assert found.laundering_gap.mean == pytest.approx(kept - price, rel=0.03)
+
+
+def test_a_certain_outcome_has_no_log_odds():
+    def passing():
+        a = pyro.sample("A", dist.Normal(0.0, 1.0))
+        x = pyro.sample("X", dist.Normal(a, 1.0))
+        pyro.sample("Y", dist.Bernoulli((x + a > 0) * 1.0))
+
+    found = pcm.check(pcm.SCM(passing), [pcm.counterfactual_fairness("A", outcome="Y")], units=2_000, seed=0)
+    assert found.row("Bayes (A, X)").risk.mean == 0
+    assert 0 < found.row("parents only").price.mean < 0.01
+
+
 def test_noise_of_discrete_mediators_leaves_a_gap():
     def hiring():
         a = pyro.sample("A", dist.Bernoulli(0.5))

@@ -21,7 +21,7 @@ import networkx as nx
 from pcm.errors import ArgumentError, DataError, UnknownNameError, listed
 from pcm.notebook import lines_to_html
 from pcm.query.model import model_of
-from pcm.requirement import Copy, Requirement, TargetPlan, target_plan
+from pcm.requirement import Copy, Requirement, TargetPlan, find_path, target_plan
 
 __all__ = ["Wiring", "outcome_of", "target_of"]
 
@@ -52,7 +52,8 @@ class Wiring:
         UnknownNameError, GraphError
             An outcome, source or path that is not in the graph.
         ArgumentError
-            A requirement of another outcome, or of another kind than a path requirement.
+            A requirement of another outcome, or of another kind than a path requirement; two that pin different
+            effects of one source.
         """
         if outcome not in graph:
             raise UnknownNameError(outcome, known=list(graph))
@@ -65,6 +66,7 @@ class Wiring:
             if each.outcome != outcome:
                 raise ArgumentError(f"{each!r} is about '{each.outcome}'; this predictor's outcome is '{outcome}'.")
         plan = target_plan(graph, requirements, outcome)
+        _check_together(graph, requirements)
         kinds = {
             parent: "dropped" if kept is None else "corrected" if isinstance(kept, Copy) else "kept"
             for parent, kept in plan.inputs.items()
@@ -127,9 +129,30 @@ def outcome_of(requirements: Sequence[Any]) -> str:
         raise ArgumentError(f"requirements={requirements!r}: a list of requirements is needed.")
     outcomes = list(dict.fromkeys(r.outcome for r in requirements if isinstance(r, Requirement) and r.outcome))
     if len(outcomes) != 1:
-        found = listed(outcomes) if outcomes else "none"
-        raise ArgumentError(f"requirements on one outcome are needed; theirs: {found}.")
+        if not outcomes:
+            told = f" no paths: {listed(repr(r) for r in requirements)}" if len(requirements) else " an empty list"
+            raise ArgumentError(f"requirements= takes those that have paths to an outcome; found{told}.")
+        raise ArgumentError(f"requirements on one outcome are needed; theirs: {listed(outcomes)}.")
     return outcomes[0]
+
+
+def _check_together(graph: nx.DiGraph, requirements: Sequence[Requirement]) -> None:
+    """Raise where one requirement closes a path that another keeps, and neither tolerates a difference."""
+    for first in requirements:
+        for second in requirements:
+            hit = find_path(graph, first, [second], admitted=True, barred=True)
+            if hit is None or first.tolerance or second.tolerance:
+                continue
+            path, _, at = hit
+            assert at is not None
+            kept, rest = " → ".join(path), " → ".join(path[path.index(at) :])
+            closed = "closes it" if at == path[0] else f"closes {rest}"
+            other = "itself" if second == first else f"[{second.label}]"
+            raise ArgumentError(
+                f"[{first.label}] keeps {kept} and {other} {closed}: no prediction does both. Leave a requirement out, "
+                "or change its paths; pcm.check says what can coexist.",
+                requirements=(first, second),
+            )
 
 
 def target_of(scm: Any, requirements: Sequence[Any]) -> TargetPlan:

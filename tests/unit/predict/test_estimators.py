@@ -186,3 +186,36 @@ def test_lists_and_lengths_are_asked_for() -> None:
             pcm.CausalClassifier(scm, "Y", requirements=given).fit(data)  # pyright: ignore[reportArgumentType]
     with pytest.raises(PCMError, match="20 values for the 50 rows"):
         pcm.CausalClassifier(scm, "Y").fit(data.drop(columns="Y"), data["Y"][:20])
+
+
+def test_what_no_prediction_can_do_is_not_fitted() -> None:
+    """A requirement that closes what another keeps: the joint target would keep the one and break the other."""
+
+    def ward() -> None:
+        a = pyro.sample("a", dist.Normal(0.0, 1.0))
+        x = pyro.sample("x", dist.Normal(a, 1.0))
+        pyro.sample("y", dist.Normal(x + a, 1.0))
+
+    scm, through = pcm.SCM(ward), "a -> x -> y"
+    rows = scm.sample(100, seed=0)
+    keeps, flat = pcm.responsive_to("a", outcome="y"), pcm.irrelevant_to("a", outcome="y")
+    cases = [
+        ([keeps, flat], r"\[a: all\] keeps a → y and \[a: none\] closes it"),
+        ([keeps, pcm.environment_invariance("x", outcome="y")], r"keeps a → x → y and \[x: none\] closes x → y"),
+        ([pcm.Requirement(["a", "x"], outcome="y", admissible=through)], "keeps a → x → y and itself closes x → y"),
+    ]
+    for asked, words in cases:
+        assert not pcm.check(scm.graph, asked).feasible
+        for call in (
+            lambda asked=asked: pcm.CausalRegressor(scm, "y", requirements=asked).fit(rows),
+            lambda asked=asked: pcm.Violation(scm, asked, inputs=["a", "x"]),
+            lambda asked=asked: pcm.augment(scm, rows, asked),
+        ):
+            with pytest.raises(PCMError, match=words):
+                call()
+    slack = pcm.Requirement("a", outcome="y", tolerance=0.5)
+    assert pcm.CausalRegressor(scm, "y", requirements=[slack, keeps]).fit(rows).wiring_.inputs["a"] == "dropped"
+    twice = pcm.Requirement("a", outcome="y", admissible=through)
+    assert pcm.CausalRegressor(scm, "y", requirements=[twice, twice]).fit(rows).wiring_.inputs["x"] == "kept"
+    with pytest.raises(PCMError, match="found no paths: Independence"):
+        pcm.Violation(scm, [pcm.demographic_parity("a", outcome="y")], inputs=["a", "x"])

@@ -12,6 +12,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
+from torch.nn import Module
 
 from pcm.errors import ArgumentError, DataError, QueryError, listed
 from pcm.predict.releases import as_released
@@ -61,7 +62,7 @@ class Reader:
             found = self._ordered(np.asarray(self.model.predict_proba(rows), dtype=np.float64))
         else:
             predict = self.model.predict if hasattr(self.model, "predict") else self.model
-            found = np.asarray(_plain(predict(rows)), dtype=np.float64)
+            found = np.asarray(_plain(self._called(predict, rows)), dtype=np.float64)
         if found.ndim == 2 and found.shape[1] == 1:
             found = found[:, 0]
         if found.shape[:1] != (count,) or found.ndim > 2:
@@ -71,6 +72,19 @@ class Reader:
         if not np.isfinite(found).all():
             raise QueryError(f"{self.name} predicts what is not finite for {(~np.isfinite(found)).sum()} of the rows.")
         return found
+
+    def _called(self, predict: Any, rows: Any) -> Any:
+        try:
+            return predict(rows)
+        except TypeError as error:
+            if not isinstance(self.model, Module):
+                raise
+            names = list(rows.columns)
+            raise ArgumentError(
+                f"the predictor, a torch {type(self.model).__name__}, is called with a DataFrame and cannot read it: "
+                f"{error}. Hand over a function, such as lambda rows: module(torch.tensor(rows[{names}].to_numpy(), "
+                "dtype=torch.float32))."
+            ) from error
 
     def _shown(self, rows: Any) -> Any:
         """Rows drawn by a model, as a predictor of ours was shown its own: noisy answers in place of what they hide."""

@@ -81,7 +81,8 @@ def check(
     units : int
         Of a simulation, at least 100; they are spread evenly, in twenty independent nets that give the standard errors.
     draws : int
-        Of the parameters of a fitted model; a simulation looks at 16 of them at most, and shares its units out.
+        Of the parameters of a fitted model; a simulation looks at 16 of them at most, and shares its units
+        out, 500 to each at least; of fewer than 1,000 units the intervals say nothing of the parameters.
     seed : int, optional
 
     Returns
@@ -232,8 +233,9 @@ def _check_one(
         )
         numbers = GaussianLog(numbers) if gaussian else numbers
         how = f"simulation, {numbers.units} units"
-        if len(each) > 1:
-            how += f" in each of {len(each)} draws of the parameters"
+        if scm._model.free:
+            drawn = f"each of {len(each)} draws" if len(each) > 1 else "one draw"
+            how += f" in {drawn} of the parameters"
     # two requirements that pin different effects leave nothing to deliver, and so no price
     met = looked_at.feasible
     lost = looked_at.lost or (apart and numbers.price_minimum is None)

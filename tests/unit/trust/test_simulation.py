@@ -261,3 +261,16 @@ def test_a_source_may_be_all_that_there_is():
         row = found.row(name)
         assert abs(row.price.mean - 2) < 4 * row.price.standard_error
         assert float(row.effects["A"]) == pytest.approx(0.0, abs=1e-9)
+
+
+def test_how_many_draws_of_the_parameters_a_simulation_looked_at():
+    def program(n):
+        slope = pyro.sample("slope", dist.Normal(1.0, 0.2))
+        with pyro.plate("units", n):
+            a = pyro.sample("a", dist.Normal(0.0, 1.0))
+            pyro.sample("y", dist.Normal(torch.sin(slope * a), 1.0))
+
+    asked = [pcm.counterfactual_fairness("a", outcome="y")]
+    for units, words in ((600, "600 units in one draw of the parameters"), (1_000, "500 units in each of 2 draws")):
+        assert words in pcm.check(pcm.SCM(program), asked, units=units, seed=0).how
+    assert pcm.check(pcm.SCM(program).given(slope=1.0), asked, units=600, seed=0).how == "simulation, 600 units"

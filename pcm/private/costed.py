@@ -11,11 +11,13 @@ Mechanisms (an answer a unit) and statistics (sums over a table) share it.
 from __future__ import annotations
 
 import dataclasses
+import functools
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from pcm.errors import PCMError
+from pcm.errors import ArgumentError, PCMError, listed, suggestion
 
 if TYPE_CHECKING:
     from pcm.private.ledger import Ledger
@@ -28,6 +30,11 @@ TOLERANCE = 1e-9
 
 class Costed(ABC):
     """Something whose noise costs privacy; frozen, compared by its constants."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "__init__" in vars(cls):
+            cls.__init__ = _refusing(cls.__init__)
 
     @property
     @abstractmethod
@@ -77,3 +84,24 @@ class Costed(ABC):
         answers = draw(measurement)
         ledger.settle(entry)
         return answers, entry
+
+
+def _refusing(made: Callable[..., None]) -> Callable[..., None]:
+    """The constructor; arguments that do not fit it are named under the public class, not the one it is written in."""
+    signature = inspect.signature(made)
+    _, *names = signature.parameters
+    form = [name for name in names if signature.parameters[name].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
+    form += ["*", *names[len(form) :]] if len(form) < len(names) else []
+
+    @functools.wraps(made)
+    def init(self: Any, *args: Any, **kwargs: Any) -> None:
+        try:
+            signature.bind(self, *args, **kwargs)
+        except TypeError as error:
+            near = "".join(suggestion(name, names) for name in kwargs if name not in names)
+            raise ArgumentError(
+                f"{type(self).__name__}(…): {error}; it is written {type(self).__name__}({listed(form)}).{near}"
+            ) from None
+        made(self, *args, **kwargs)
+
+    return init

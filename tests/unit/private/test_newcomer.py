@@ -69,6 +69,22 @@ def test_a_number_too_large_for_a_float(call):
 @pytest.mark.parametrize(
     ("call", "error", "words"),
     [
+        (lambda: private.Laplace(epsilon=1), ArgumentError, "Laplace(…): missing a required argument: 'bounds'"),
+        (lambda: private.Laplace(), ArgumentError, "Laplace(…): missing a required argument: 'bounds'"),
+        (lambda: private.Laplace(epsilon=1, bound=(0, 1)), ArgumentError, "Did you mean 'bounds'?"),
+        (lambda: private.Laplace(1.0, (0, 1)), ArgumentError, "Laplace(…): too many positional arguments"),
+        (
+            lambda: private.Gaussian(epsilon=1, bounds=(0, 1)),
+            ArgumentError,
+            "Gaussian(scale, *, rho, bounds, clip, clamp, public)",
+        ),
+        (
+            lambda: private.RandomizedResponse([0, 1], epsilon=1.0),
+            ArgumentError,
+            "RandomizedResponse(epsilon, categories, *, public)",
+        ),
+        (lambda: private.PermuteAndFlip(1.0, [0, 1]), ArgumentError, "PermuteAndFlip(…): missing a required argument"),
+        (lambda: private.CrossTable(epsilon=1.0), ArgumentError, "CrossTable(…): missing a required argument"),
         (lambda: LAPLACE.site("a"), ArgumentError, "a tensor or a number"),
         (lambda: RR.site(None), ArgumentError, "a tensor or a number"),
         (lambda: LAPLACE.site(torch.tensor([0.0, torch.nan])), SupportError, "NaN"),

@@ -75,7 +75,7 @@ def _causation(kind: str, model: Model, treatment: str, outcome: str, *, value: 
     codes = (code_of(model, treatment, each) for each in (asked.treated, asked.control))
     event = Event(kind, treatment, outcome, *codes, code_of(model, outcome, value))
     model.parameters(1, asked.seed, prior=False)  # of a model that was not fitted: refused
-    label = f"probability of {kind} of {treatment} for {outcome}"
+    label = f"probability of {kind} of {asked.told} for {outcome}"
     bounded = (
         "model-dependent: it rests on the program's couplings, which data cannot test; bounded over all of them by "
         f"pcm.bounds(scm, '{_NAMES[kind]}({treatment}, {outcome})')"

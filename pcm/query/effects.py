@@ -38,7 +38,7 @@ __all__ = ["ate", "att", "cate", "effect_of"]
 def ate(model: Model, treatment: str, outcome: str, **options: Any) -> Effect:
     """Average treatment effect; see :func:`pcm.ate`."""
     asked = Question.of(model, treatment, outcome, options)
-    return effect_of(asked, _arms(asked), f"ATE of {treatment} on {outcome}")
+    return effect_of(asked, _arms(asked), f"ATE of {asked.told} on {outcome}")
 
 
 def att(model: Model, treatment: str, outcome: str, **options: Any) -> Effect:
@@ -58,7 +58,7 @@ def att(model: Model, treatment: str, outcome: str, **options: Any) -> Effect:
             raise QueryError(f"no unit has {treatment} = {asked.treated!r}: there is nobody to average over.")
         return has
 
-    return effect_of(asked, arms, f"ATT of {treatment} on {outcome}", chosen)
+    return effect_of(asked, arms, f"ATT of {asked.told} on {outcome}", chosen)
 
 
 def cate(model: Model, treatment: str, outcome: str, *, given: Sequence[str], bins: int = 5, **options: Any) -> Effect:
@@ -76,7 +76,7 @@ def cate(model: Model, treatment: str, outcome: str, *, given: Sequence[str], bi
     asked = Question.of(model, treatment, outcome, options)
     arms = _arms(asked, tuple(given))
     labels, members = groups_of(model, {name: arms.columns[name] for name in given}, bins)
-    label = f"CATE of {treatment} on {outcome} by {listed(given)}"
+    label = f"CATE of {asked.told} on {outcome} by {listed(given)}"
     effects = [_averaged(asked, arms, member) for member in members]
     return Effect(
         np.stack([draws for draws, _ in effects], 1),

@@ -53,7 +53,7 @@ def cde(model: Model, treatment: str, outcome: str, *, mediators: Mapping[str, A
     values = {"treated": asked.treated, "control": asked.control}
     found = run_arms(asked, {world: Arm(asked.sets(value, **mediators)) for world, value in values.items()})
     words = accounted(found.account, asked, lambda: adjusted(asked, list(mediators)))
-    return effect_of(asked, replace(found, account=words), f"CDE of {treatment} on {outcome}")
+    return effect_of(asked, replace(found, account=words), f"CDE of {asked.told} on {outcome}")
 
 
 def nde(model: Model, treatment: str, outcome: str, **options: Any) -> Effect:
@@ -74,7 +74,7 @@ def _natural(
     first, second = asked.sets(asked.treated), asked.sets(asked.control)
     own, other = (first, second) if kind == "NDE" else (second, first)
     borrowed: dict[Target, Any] = {name: Baseline() for name in chosen}
-    label = f"{kind} of {treatment} on {outcome} through {listed(chosen) if chosen else 'nothing'}"
+    label = f"{kind} of {asked.told} on {outcome} through {listed(chosen) if chosen else 'nothing'}"
     graph = graph_of(asked)
     closed = [(parent, name) for name in chosen for parent in graph.predecessors(name)]
     carried = ("treated", "control") if kind == "NDE" else ("control", "treated")
@@ -92,7 +92,7 @@ def path_effect(model: Model, treatment: str, outcome: str, *, paths: Sequence[A
     closed = [(a, b) for a, b in graph.edges if a in below and b in above and (a, b) not in edges]
     reference = asked.sets(asked.control)
     borrowed: dict[Target, Any] = {edge: Baseline() for edge in closed}
-    label = f"effect of {treatment} on {outcome} along {'; '.join(_words(paths))}"
+    label = f"effect of {asked.told} on {outcome} along {'; '.join(_words(paths))}"
     bounding = repr(f"PSE({'; '.join(_words(paths))})")
     if _values(asked):
         bounding = f"pcm.Query.path_effect({treatment!r}, {outcome!r}, paths={_words(paths)!r}{_values(asked)})"

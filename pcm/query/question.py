@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -87,6 +87,25 @@ class Question:
         return {name: made[name] for name in (self.treatment, *others)}
 
     @property
+    def told(self) -> str:
+        """The treatment in words; with the two levels compared, where codes alone would not say which they are.
+
+        >>> import pyro, pyro.distributions as dist, torch
+        >>> from pcm.program import Program
+        >>> def trial():
+        ...     t = pyro.sample("t", dist.Categorical(torch.ones(3) / 3))
+        ...     pyro.sample("y", dist.Normal(2.0 * t, 1.0))
+        >>> model = Model(Program(trial), categories={"t": ["none", "basic", "full"]})
+        >>> Question.of(model, "t", "y", {}).told, Question.of(model, "t", "y", {"treated": "full"}).told
+        ('t (basic against none)', 't (full against none)')
+        """
+        labels, site = self.model.categories.get(self.treatment), self.model.structure.sites[self.treatment]
+        if labels is None and not (site.discrete and not site.ordered and site.cardinality != 2):
+            return self.treatment
+        found = [_level(value, labels) for value in (self.treated, self.control)]
+        return self.treatment if None in found else f"{self.treatment} ({found[0]} against {found[1]})"
+
+    @property
     def columns(self) -> tuple[str, ...] | None:
         """Variables of the program that the data have; None without data."""
         if self.data is None:
@@ -144,3 +163,15 @@ class Question:
             )
         check_count(self.units, "units")
         check_count(self.draws, "draws")
+
+
+def _level(value: Any, labels: Sequence[Any] | None) -> Any:
+    """A level as its label, or its code where there are none; None of what is no single level."""
+    if labels is not None and isinstance(value, str):
+        return value
+    if not isinstance(value, bool | int | float) or not float(value).is_integer():
+        return None
+    code = int(value)
+    if labels is None or value in labels:
+        return code
+    return labels[code] if 0 <= code < len(labels) else None

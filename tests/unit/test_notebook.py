@@ -70,7 +70,7 @@ RESULTS = {
     "Counterfactual": (lambda: SCM.counterfactual(ROWS, do={"a": "no"}), "<td>"),
     "Account": (lambda: SCM.counterfactual(ROWS, do={"a": HOSTILE}).account, "Bernoulli"),
     "Posterior": (lambda: fitted().posterior, "slope"),
-    "Effect": (lambda: pcm.ate(SCM, "a", "y", treated=HOSTILE, control="no"), "ATE of a on y"),
+    "Effect": (lambda: pcm.ate(SCM, "a", "y", treated=HOSTILE, control="no"), "against no) on y"),
     "Effect of groups": (lambda: pcm.cate(SCM, "m", "y", given=["a"], treated=1.0, control=0.0), "<table"),
     "Bounds": (lambda: pcm.bounds(FINITE, "PNS(b, y)"), "between"),
     "Overlap": (lambda: pcm.overlap(SCM, "a", ROWS), "Overlap of a"),

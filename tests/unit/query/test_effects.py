@@ -173,6 +173,41 @@ def test_a_fitted_model_takes_any_number_of_fresh_units(units):
     assert np.abs(np.sort(effect.draws) - np.sort(fitted.posterior["b"].numpy())).max() <= 1e-12
 
 
+def plans():
+    plan = pyro.sample("plan", dist.Categorical(torch.tensor([0.5, 0.3, 0.2])))
+    pyro.sample("cured", dist.Bernoulli(0.1 + 0.2 * (plan == 1) + 0.6 * (plan == 2)))
+
+
+@pytest.mark.parametrize(
+    ("labels", "arms", "words", "effect"),
+    [
+        (["none", "basic", "full"], {}, "plan (basic against none)", 0.2),
+        (["none", "basic", "full"], {"treated": "full", "control": 1}, "plan (full against basic)", 0.4),
+        ([0, 1, 2], {"treated": 2}, "plan (2 against 0)", 0.6),
+        ([10, 20, 30], {"treated": 30, "control": 20}, "plan (30 against 20)", 0.4),
+        (None, {"treated": 2}, "plan (2 against 0)", 0.6),
+        (None, {"treated": lambda plan: plan, "control": 0}, "plan", 0.18),
+    ],
+)
+def test_an_effect_of_several_categories_says_which_two(labels, arms, words, effect):
+    scm = pcm.SCM(plans, categories=None if labels is None else {"plan": labels})
+    found = pcm.ate(scm, "plan", "cured", seed=0, **arms)
+    assert found.label == f"ATE of {words} on cured"
+    assert float(found) == pytest.approx(effect, abs=0.01)
+    along = pcm.path_effect(scm, "plan", "cured", paths=["plan -> cured"], seed=0, **arms)
+    assert along.label == f"effect of {words} on cured along plan -> cured"
+    if len(words) > 4:
+        assert words in pcm.probability_of_necessity(scm, "plan", "cured", seed=0, **arms).label
+
+
+@pytest.mark.parametrize("treated", [7, -1, 0.5, np.nan, np.inf, None, "ful"])
+def test_a_level_that_several_categories_lack(treated):
+    scm = pcm.SCM(plans, categories={"plan": ["none", "basic", "full"]})
+    for ask in (pcm.ate, pcm.nde, lambda *args, **arms: pcm.path_effect(*args, paths=["plan -> cured"], **arms)):
+        with pytest.raises(pcm.PCMError, match="plan"):
+            ask(scm, "plan", "cured", treated=treated)
+
+
 def test_labels_name_the_arms_and_the_groups():
     def program():
         plan = pyro.sample("plan", dist.Categorical(torch.tensor([0.2, 0.3, 0.5])))

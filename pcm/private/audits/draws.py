@@ -62,11 +62,7 @@ class Draws:
     @property
     def numbers(self) -> tuple[float, float]:
         """The inputs as numbers."""
-        try:
-            x, other = self.inputs
-            return float(x), float(other)
-        except (TypeError, ValueError):
-            raise ArgumentError(f"inputs={self.inputs!r}: two numbers are needed.") from None
+        return _pair(self.inputs)
 
 
 def read_source(
@@ -78,10 +74,12 @@ def read_source(
     delta: float | None = None,
     seed: int | None = None,
     several: bool = False,
+    low_bits: bool = False,
 ) -> Draws:
     """Draw ``n`` outputs under each of two inputs; under each of more as many as make ``2 n`` in all.
 
-    ``several`` lets the default be all inputs of a finite mechanism, where they tell more at δ = 0.
+    ``several`` lets the default be all inputs of a finite mechanism, where they tell more at δ = 0; ``low_bits`` asks
+    for two numbers and an ε. What does not fit is refused before anything is drawn.
 
     Raises
     ------
@@ -115,6 +113,13 @@ def read_source(
         claimed = claimed if np.isfinite(claimed) else None
         if claimed is not None and all(value in getattr(promise, "inputs", ()) for value in inputs):
             claimed = min(claimed, _between(promise, inputs))
+    if promise is not None:
+        for value in inputs:
+            promise.read(_alike(value, 1), pd.RangeIndex(1), "the audited input")
+    if low_bits:
+        _pair(inputs)
+        if mu is not None and claimed is None:
+            raise ArgumentError(f"{promise!r} promises no ε at δ = 0: give delta=.")
     draw: Callable[..., Any] = source if mechanism is None else partial(_answers, mechanism)
     options: list[dict[str, int]] = [{} for _ in inputs]
     if seed is not None:
@@ -199,6 +204,14 @@ def _telling(mechanism: Any, n: int) -> tuple[Any, ...]:
             bound = np.log(right / wrong) - _LEVEL * np.sqrt((1 / right + 1 / wrong) / (2 * n))
         found[inputs] = float(np.nanmax(bound, initial=-np.inf)) + np.log(len(inputs) - 1)
     return max(found, key=lambda inputs: found[inputs])
+
+
+def _pair(inputs: tuple[Any, ...]) -> tuple[float, float]:
+    try:
+        x, other = inputs
+        return float(x), float(other)
+    except (TypeError, ValueError):
+        raise ArgumentError(f"inputs={inputs!r}: two numbers are needed.") from None
 
 
 def _alike(value: Any, n: int) -> np.ndarray:

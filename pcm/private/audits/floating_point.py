@@ -26,7 +26,6 @@ from typing import Any
 
 import numpy as np
 
-from pcm.errors import ArgumentError
 from pcm.private.audits.bounds import epsilon_bound
 from pcm.private.audits.draws import Source, numeric, read_source
 from pcm.private.audits.events import Event, best_count
@@ -74,9 +73,7 @@ def audit_floating_point(
     Not to be flagged is no proof: a sampler may be attacked through other bits, or through time.
     """
     check_confidence(confidence)
-    read = read_source(source, inputs, n=n, claimed=claimed, delta=delta, seed=seed)
-    if read.mu is not None and read.claimed is None:
-        raise ArgumentError(f"{source!r} promises no ε at δ = 0: give delta=.")
+    read = read_source(source, inputs, n=n, claimed=claimed, delta=delta, seed=seed, low_bits=True)
     events = partial(_events, inputs=read.numbers)
     x, other = (numeric(draws) for draws in read.draws)
     count = best_count(x, other, events, epsilon_bound, delta=read.delta, confidence=confidence)

@@ -294,6 +294,24 @@ def test_textbook_samplers_are_flagged(name, inputs):
     assert found.flagged, found
 
 
+@pytest.mark.parametrize(
+    ("audit", "inputs", "options", "error", "words"),
+    [
+        (audit_mechanism, ("no", "yes"), {"claimed": KNOWN["response"](1.0)}, DataError, "none of the mechanism's"),
+        (audit_mechanism, (0.0, 5.0), {"claimed": KNOWN["laplace"](1.0)}, DataError, "outside the public bounds"),
+        (audit_floating_point, ("a", "b"), {"claimed": 1.0}, ArgumentError, "two numbers"),
+        (audit_floating_point, (0, 1, 2), {"claimed": 1.0}, ArgumentError, "two numbers"),
+        (audit_floating_point, None, {"claimed": private.Gaussian(rho=0.5, bounds=(0, 1))}, ArgumentError, "delta="),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_anything_is_drawn(audit, inputs, options, error, words):
+    def never(value, n):
+        raise AssertionError("drawn")
+
+    with pytest.raises(error, match=words):
+        audit(never, inputs, **options)
+
+
 def test_bad_arguments_are_named():
     with pytest.raises(ArgumentError, match="inputs="):
         audit_mechanism(numpy_laplace, claimed=1.0)

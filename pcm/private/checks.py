@@ -29,6 +29,8 @@ ROWS = ("row", "record")
 """Units of privacy of which one person may have several."""
 SHORT = 31
 """Longest scale of whole numbers (grades, days of a month) whose ends data are likely to reach."""
+DIGITS = 4
+"""Significant digits of a fraction that was written down beforehand, and that data may well reach."""
 
 
 # -- constants -------------------------------------------------------------------------------------------------------
@@ -97,14 +99,21 @@ def refuse_rows(name: str, index: pd.Index, bad: np.ndarray, found: str, advice:
 
 
 def refuse_own_bounds(name: str, values: np.ndarray, bounds: tuple[float, float]) -> None:
-    """Raise where public bounds are the data's own least and largest value, unless these may well reach them."""
+    """Raise where public bounds are the data's own least and largest value, unless these may well reach them.
+
+    One bound alone tells where it is a fraction with more digits than anyone would write down beforehand.
+    """
     low, high = bounds
-    if len(values) < 2 or values.min() != low or values.max() != high or _by_convention(low, high):
+    if len(values) < 2:
         return
+    own = [end for end, found in ((low, values.min()), (high, values.max())) if end == found]
+    both = len(own) == 2 and not _by_convention(low, high)
+    if not (both or any(end % 1 and float(f"{end:.{DIGITS}g}") != end for end in own)):
+        return
+    which = "the smallest and largest value" if both else "the smallest or largest value"
     raise DataError(
-        f"the bounds {bounds} are the smallest and largest value of '{name}' itself: bounds computed from the data "
-        "give two of its rows away. Choose bounds known beforehand, or declare these with public=True. Nothing was "
-        "debited.",
+        f"the bounds {bounds} are {which} of '{name}' itself: bounds computed from the data give rows away. Choose "
+        "bounds known beforehand, or declare these with public=True. Nothing was debited.",
         column=name,
     )
 

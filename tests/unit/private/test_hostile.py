@@ -229,6 +229,9 @@ LAPLACE = private.Laplace(epsilon=1.0, bounds=(0, 100))
         (RR, pd.Series([1, None], dtype="Int64"), "empty cells"),
         (private.Laplace(epsilon=1.0, bounds=(17, 83)), [17, 40, 83], "computed from"),
         (private.DiscreteLaplace(epsilon=1.0, bounds=(1931, 1984)), [1931, 1950, 1984], "computed from"),
+        (private.Laplace(epsilon=1.0, bounds=(0, 76576.46)), [957.7, 12.5, 76576.46], "computed from"),
+        (private.Laplace(epsilon=1.0, bounds=(0, 76576.46), clip=True), [957.7, 12.5, 76576.46], "computed from"),
+        (private.Laplace(epsilon=1.0, bounds=(-3.10625, 90)), [-3.10625, 20.0], "computed from"),
     ],
 )
 def test_data(mechanism, data, found) -> None:
@@ -242,6 +245,12 @@ def test_data(mechanism, data, found) -> None:
 def test_scales_that_are_used_to_their_ends(bounds) -> None:
     mechanism = private.Laplace(epsilon=1.0, bounds=bounds)
     assert len(mechanism.release(list(bounds), private.Ledger(epsilon=1.0), name="x")) == 2
+
+
+@pytest.mark.parametrize("end", [0.5, 2.5, 97, 2026, 10.25, 65_535, 1e-3])
+def test_one_end_that_is_reached(end) -> None:
+    mechanism = private.Laplace(epsilon=1.0, bounds=(-1, end))
+    assert len(mechanism.release([0.0, end], private.Ledger(epsilon=1.0), name="x")) == 2
 
 
 @pytest.mark.parametrize(

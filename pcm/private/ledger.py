@@ -291,6 +291,11 @@ class Ledger(Shown):
             note = ""
             if not math.isfinite(alone):
                 note = " Its loss has no finite bound there: give the ledger a δ." if self.delta == 0 else ""
+                if self.delta and new.relation != self.neighbouring:
+                    note = (
+                        " Its promise is about a row added or removed; doubled, as δ (1 + e^ε), it has no finite bound "
+                        "here: add noise, or keep a ledger of neighbouring='add_remove' for it."
+                    )
             raise BudgetError(
                 f"'{name}' asks for {sign} = {alone:.6g}, and {left:.6g} of {self.budget:.6g} remain{at}.{note} "
                 "Nothing was released.",

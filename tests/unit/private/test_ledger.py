@@ -39,6 +39,15 @@ def test_the_training_is_doubled_where_rows_are_replaced() -> None:
     assert found > 2 * 6.76
 
 
+def test_a_training_whose_doubling_has_no_bound_says_why() -> None:
+    little = dp_event.SelfComposedDpEvent(dp_event.PoissonSampledDpEvent(0.5, dp_event.GaussianDpEvent(0.4)), 300)
+    with pytest.raises(BudgetError, match=r"ε = inf.*a row added or removed; doubled.*neighbouring='add_remove'"):
+        private.Ledger(epsilon=1e3, delta=1e-5).book("training", little, neighbouring="add_remove")
+    openly = private.Ledger(epsilon=1e4, delta=1e-5, neighbouring="add_remove")
+    openly.book("training", little)
+    assert 50 < openly.spent < 1e4
+
+
 @pytest.mark.parametrize(
     ("event", "twice"),
     [

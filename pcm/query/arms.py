@@ -119,7 +119,11 @@ def _given(question: Question, arms: dict[str, Arm], columns: tuple[str, ...]) -
         method=question.method,
         references={world: arm.reference for world, arm in arms.items() if arm.reference is not None},
     )
-    treated, control = run.mean("treated", question.outcome), run.mean("control", question.outcome)
+    inner = len(model.structure.sites[question.outcome].inner)
+    treated, control = (
+        run.joined(lambda part, world=world: part.mean(world, question.outcome), inner)
+        for world in ("treated", "control")
+    )
     seen = {name: run.points.factual[name] for name in columns}
     return Arms(treated, control, seen, account_of(run, units.ignored), units.index)
 

@@ -167,6 +167,18 @@ class Evaluation(Runs):
             warnings.simplefilter("ignore", FitWarning)
             return [(place.numpy(), self.among(place, list(self.plans))) for place in places]
 
+    def joined(self, ask: Callable[[Self], Tensor], axis: int = 0) -> Tensor:
+        """What ``ask`` gives of the units of each kind, ``(lane, …, unit, …)`` with ``axis`` dims between; of a kind
+        with one state of knowledge it is the same in every lane."""
+        if self.apart is None:
+            return ask(self)
+        made = [(torch.from_numpy(place), ask(part)) for place, part in self.apart]
+        lanes, first = max(len(found) for _, found in made), made[0][1]
+        joined = first.new_empty((lanes, *first.shape[1 : 1 + axis], self.units, *first.shape[2 + axis :]))
+        for place, found in made:
+            joined.index_copy_(1 + axis, place, found.expand(lanes, *found.shape[1:]))
+        return joined
+
     def settled(self, world: str, name: str) -> bool:
         """Whether nothing about the variable is drawn or summed over lanes, in any unit."""
         if self._fixed(world, name):

@@ -117,7 +117,7 @@ def in_parts(
     kind and fit the limit as a whole."""
     run = result._run
     if run.latent is not None:
-        if run.apart is None or run.settled(world, name):
+        if run.settled(world, name) or run.apart is None:
             return None
         made = [(place, ask(type(result)(part, result._observed))) for place, part in run.apart]
         found = np.empty((run.units, *made[0][1].shape[1:]), dtype=made[0][1].dtype)

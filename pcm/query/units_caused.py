@@ -104,28 +104,35 @@ def of_units(asked: Question, event: Event, nobody: Callable[[], QueryError]) ->
     if event.kind == "necessity and sufficiency":
         third = _third(asked.model, found, event)
         run = _evaluation(asked, found, ["treated", "control"], tied=third)
-        draws, notes = _of_both(run, asked, event, third)
+        notes: list[str] = []
+
+        def both(part: Evaluation) -> Tensor:
+            found, words = _of_both(part, asked, event, third)
+            notes.extend(word for word in words if word not in notes)
+            return found
+
+        draws = run.joined(both)
         return _caused(run, found, draws, notes=notes)
     world = "control" if event.kind == "necessity" else "treated"
     run = _evaluation(asked, found, [world])
-    weights = _expected(run, event, event.concerns)
+    weights = run.joined(lambda part: _expected(part, event, event.concerns))
     member = (weights > 0).any(0)
     if not bool(member.any()):
         raise nobody()
     supposed = _lacking(found, event) & member
     _check_settled(asked.model, found, event, member & ~supposed & ~(weights >= 1 - 1e-9).all(0), supposed)
-    notes: list[str] = []
+    notes = []
     if bool(supposed.any()):
         words = f"{event.treatment} = {asked.treated if event.kind == 'necessity' else asked.control!r}"
         words += f" and {event.outcome} {'=' if event.kind == 'necessity' else '≠'} {event.value:g}"
-        weights = _settled(run, weights)
+        weights = run.joined(lambda part: _settled(part, _expected(part, event, event.concerns)))
         notes.append(
             f"{int(supposed.sum())} units lack their own {event.treatment} or {event.outcome}: theirs is the "
             f"probability given {words} too; they count by how probable that is, "
             f"{float(weights.mean(0)[supposed].sum()):.4g} units together"
         )
         run = _evaluation(asked, _supposing(asked.model, found, event, supposed), [world])
-    happens = run.probability(world, event.outcome, torch.as_tensor(event.value))
+    happens = run.joined(lambda part: part.probability(world, event.outcome, torch.as_tensor(event.value)))
     draws = 1 - happens if event.kind == "necessity" else happens
     if len(weights) not in (1, len(draws)):
         weights = weights.mean(0, keepdim=True)

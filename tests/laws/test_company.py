@@ -48,6 +48,37 @@ def test_a_unit_answers_alike_alone_and_among_others(asked):
             assert both[place] == pytest.approx(one[0], abs=1e-8 if drawn else 1e-12), unit
 
 
+def unit_effects(rows):
+    """Effects unit by unit, of a frame of which some cells are empty."""
+    scm = pcm.SCM(ward)
+    asked = {"treated": 1, "control": 0, "data": rows, "seed": 5}
+    yield "effect", pcm.ate(scm, "plan", "readmit", **asked)
+    yield "both", pcm.probability_of_necessity_and_sufficiency(scm, "plan", "readmit", **asked)
+    for name, of in (
+        ("necessity", pcm.probability_of_necessity),
+        ("sufficiency", pcm.probability_of_sufficiency),
+    ):
+        try:
+            yield name, of(scm, "plan", "readmit", **asked)
+        except pcm.errors.QueryError:  # it concerns none of these units
+            pass
+
+
+def test_effects_of_a_unit_are_alike_alone_and_among_others():
+    rows = holes()
+    together = {name: effect.units for name, effect in unit_effects(rows)}
+    compared = []
+    for unit in rows.index:
+        drawn = bool(rows.loc[unit, ["age", "labs"]].isna().any())
+        for name, effect in unit_effects(rows.loc[[unit]]):
+            every, alone = together[name], effect.units
+            place = list(every.index).index(unit)
+            assert every.mean[place] == pytest.approx(alone.mean[0], abs=1e-8 if drawn else 1e-12), (unit, name)
+            assert every.interval()[place] == pytest.approx(alone.interval()[0], abs=1e-8), (unit, name)
+            compared.append((name, drawn))
+    assert {*compared} >= {("effect", False), ("effect", True), ("both", False), ("necessity", False)}
+
+
 def test_units_that_are_summed_over_stay_exact_in_company():
     rows, scm = holes(), pcm.SCM(ward)
     found = scm.counterfactual(rows, do={"labs": 1.0}, seed=5)

@@ -97,6 +97,8 @@ def ate(scm: SCM, treatment: str, outcome: str, **options: Any) -> Effect:
 def att(scm: SCM, treatment: str, outcome: str, **options: Any) -> Effect:
     """Average effect on the treated: over the units whose treatment is ``treated``; parameters as for :func:`ate`.
 
+    Of units of ``data`` the treatment must be known (those of :func:`cate`: what they are grouped by).
+
     Examples
     --------
     >>> import pcm, pyro, pyro.distributions as dist

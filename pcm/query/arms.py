@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from pcm.couplings import unwrap
-from pcm.errors import QueryError
+from pcm.errors import EvidenceError, QueryError, listed
 from pcm.io import row_ids
 from pcm.query.account import Account
 from pcm.query.accounting import account_of, account_of_fresh
@@ -124,8 +124,23 @@ def _given(question: Question, arms: dict[str, Arm], columns: tuple[str, ...]) -
         run.joined(lambda part, world=world: part.mean(world, question.outcome), inner)
         for world in ("treated", "control")
     )
+    _check_seen(run, columns)
     seen = {name: run.points.factual[name] for name in columns}
     return Arms(treated, control, seen, account_of(run, units.ignored), units.index)
+
+
+def _check_seen(run: Evaluation, columns: tuple[str, ...]) -> None:
+    """Raise where a column that chooses or groups units is open for some of them."""
+    for name in columns if run.latent is not None else ():
+        lanes = run.value("factual", name)
+        rows = [run.index[int(row)] for row in (lanes != lanes[0]).any(0).nonzero().flatten()]
+        if rows:
+            raise EvidenceError(
+                f"'{name}' says which units are averaged over, and it is open for {len(rows)} of {run.units} units "
+                f"(first: {listed(rows, 5)}). Give those cells, or leave those units out.",
+                column=name,
+                rows=rows,
+            )
 
 
 # -- every joint value -----------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import torch
 from scipy import stats
 
 import pcm
-from pcm.errors import ArgumentError, QueryError, UnknownNameError
+from pcm.errors import ArgumentError, EvidenceError, QueryError, UnknownNameError
 
 
 def sigmoid(x):
@@ -290,6 +290,16 @@ BAD = {
     "arm is a label of nothing": (lambda s, f: pcm.ate(s, "t", "y", treated="yes"), pcm.PCMError, "yes"),
     "att of a function": (lambda s, f: pcm.att(s, "t", "y", treated=lambda age: age), pcm.PCMError, "t"),
     "nobody is treated": (lambda s, f: pcm.att(s, "t", "y", data=f.assign(t=0)), QueryError, "t = 1"),
+    "treated or not is open": (
+        lambda s, f: pcm.att(s, "t", "y", data=f.assign(t=f["t"].where(f.index > 0))),
+        EvidenceError,
+        "'t' says which units are averaged over, and it is open for 1 of 10 units (first: 0)",
+    ),
+    "the group is open": (
+        lambda s, f: pcm.cate(s, "t", "y", given="age", data=f.drop(columns="age")),
+        EvidenceError,
+        "'age' says which units are averaged over, and it is open for 10 of 10 units",
+    ),
     "nobody is that old": (lambda s, f: pcm.att(s, "age", "y", treated=1.0, control=0.0), QueryError, "age"),
     "groups of nothing": (lambda s, f: pcm.cate(s, "t", "y", given=[]), ArgumentError, "given"),
     "groups of a stranger": (lambda s, f: pcm.cate(s, "t", "y", given=["agee"]), UnknownNameError, "agee"),

@@ -39,6 +39,7 @@ Array = NDArray[np.float64]
 
 _UNDERFLOW = 1e-240
 _ROUGH = 1e-12
+_SETTLED = 4 * np.finfo(np.float64).eps
 _TINY = np.finfo(np.float64).tiny
 _LOG_2 = np.log(2.0)
 
@@ -274,6 +275,6 @@ def _lentz(step: Callable[[float], tuple[Any, Array]], first: Array, limit: int 
         c = b + a / c
         ratio = c * d
         total = total * ratio
-        if not np.any(np.abs(ratio - 1.0) > 1e-16):
+        if not np.any(np.abs(ratio - 1.0) > _SETTLED):
             break
     return total

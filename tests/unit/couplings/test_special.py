@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from pcm.couplings import special
+from pcm.couplings import incomplete, special
 
 
 def double(*values: float) -> torch.Tensor:
@@ -146,3 +146,18 @@ def test_make_fx(operator, inputs, mode) -> None:
     traced = make_fx(lambda *args: operator(*args) + 1, tracing_mode=mode)(*inputs)
     assert torch.equal(traced(*inputs), operator(*inputs) + 1)
     assert any("pcm" in str(node.target) for node in traced.graph.nodes)
+
+
+def test_deep_tails_settle_within_rounding(monkeypatch) -> None:
+    steps, lentz = [], incomplete._lentz
+    monkeypatch.setattr(incomplete, "_lentz", lambda step, first: lentz(lambda n: (steps.append(n), step(n))[1], first))
+    generator = np.random.default_rng(0)
+    shape = torch.from_numpy(np.exp(generator.uniform(-2, 8, 200)))
+    at = shape * (1 + torch.from_numpy(np.exp(generator.uniform(-1, 6, 200)))) + 2_000
+    found = special.gamma_tail(at, shape)
+    assert 1 <= len(steps) <= 100  # one unit in the last place short of 1, a ratio would go on for ever
+    for place in (0, 99, 199):
+        with mpmath.workdps(50):
+            a, x = shape[place].item(), at[place].item()
+            expected = -float(mpmath.log(mpmath.gammainc(a, x, mpmath.inf, regularized=True)))
+        assert found[place].item() == pytest.approx(expected, rel=1e-14)

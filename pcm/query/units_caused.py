@@ -184,7 +184,7 @@ def _caused(
         None if weights is None else weights.numpy()[:, mask],
         found.index[mask],
         replace(account, worlds=worlds, notes=(*account.notes, *notes)),
-        None if run.latent is None else diagnostics_of(run)[mask],
+        None if run.latent is None else diagnostics_of(run).loc[mask],
     )
 
 
@@ -242,7 +242,8 @@ def _supposing(model: Model, units: Units, event: Event, rows: Tensor) -> Units:
         event.treatment: event.treated if necessary else event.control,
         event.outcome: event.value if necessary else 1 - event.value,
     }
-    values, missing, bounds, holes = (dict(each) for each in (units.values, units.missing, units.bounds, units.holes))
+    values, missing = dict(units.values), dict(units.missing)
+    bounds, holes = dict(units.bounds), dict(units.holes)
     for name, code in filled.items():
         if name not in missing:
             continue

@@ -207,8 +207,9 @@ def _check_one(
     gaussian = loss == "log" and isinstance(law, LinearLaw) and continuous
     scored = "squared" if gaussian else loss
     why = without_method(each[0], asked, outcome, reads, scored) if each and apart else None
-    if not closed and (not each or why):
+    if not closed and (not each or (why and not pinning)):
         return Verdict(**shared, conflicts=known, how=_how_on_graph(why))
+    priced = asked if why is None else tuple(pinning)  # beside an independence without a price, the paths' table
     numbers: Any
     if closed:
         assert isinstance(law, LinearLaw)
@@ -225,17 +226,20 @@ def _check_one(
             account,
             units,
             graph=graph,
-            requirements=asked,
+            requirements=priced,
             outcome=outcome,
             inputs=reads,
             loss=scored,
-            apart=apart,
+            apart=apart and why is None,
         )
         numbers = GaussianLog(numbers) if gaussian else numbers
         how = f"simulation, {numbers.units} units"
         if scm._model.free:
             drawn = f"each of {len(each)} draws" if len(each) > 1 else "one draw"
             how += f" in {drawn} of the parameters"
+        if why is not None:
+            how = f"{how}; {_no_price(why)}"
+            return Verdict(**shared, conflicts=known, how=how, rows=numbers.rows, account=account)
     # two requirements that pin different effects leave nothing to deliver, and so no price
     met = looked_at.feasible
     lost = looked_at.lost or (apart and numbers.price_minimum is None)
@@ -282,7 +286,11 @@ def _priced(numbers: Any, feasible: bool, asked: tuple[Any, ...]) -> list[Confli
 
 def _how_on_graph(why: str | None) -> str:
     known = "from the graph, for generic parameters"
-    return known if why is None else f"{known}; the independence has no price here: {why}"
+    return known if why is None else f"{known}; {_no_price(why)}"
+
+
+def _no_price(why: str) -> str:
+    return f"the independence has no price here: {why}"
 
 
 def _requirements(given: Any) -> tuple[Any, ...]:

@@ -258,6 +258,9 @@ def laplace():
 )
 def test_where_no_exact_method_is_known_the_check_says_so(scm, asked, options, words):
     found = pcm.check(scm, asked, units=500, seed=0, **options)
-    assert found.price is None
+    assert found.price is None and found.price_minimum is None and found.delivered == ""
     assert f"no price here: {words}" in found.how
+    paths = [one for one in asked if isinstance(one, pcm.Requirement)]
+    alone = pcm.check(scm, paths, units=500, seed=0, **options).rows if paths else ()
+    assert [str(row) for row in found.rows] == [str(row) for row in alone]  # the table of the requirements on paths
     assert pcm.check(pcm.SCM(laplace), [parity]).how == "closed form"  # a root that is read may have any law

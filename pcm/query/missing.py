@@ -24,6 +24,7 @@ from pcm.infer.latent.links import Links
 from pcm.infer.latent.windows import Windows, covering, edge_share, endless, first_windows, grown
 from pcm.program import Site
 from pcm.query.evidence import check_cells, named_rows
+from pcm.query.memory import in_words
 from pcm.worlds import lane_count, world_noise
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ LEFT_OUT = 1e-9
 #: Configurations of all units up to which plates that nothing observed depends on are enumerated.
 ENUMERATED = 20_000_000
 
+#: Numbers that one array over units, parameter draws and joint values may have, where no memory_limit is set: 4 GiB.
+HELD = 2**29
 #: Coordinates up to which everything missing is first tried together.
 WIDTH = 200
 
@@ -90,6 +93,7 @@ def infer_missing(run: Runs, values: Mapping[str, Tensor], draws: int, method: s
             space = space_of(split, finite=many, windows=windows)  # of the others nothing is drawn
         _check_method(space, method)
         _check_known(run, values, space)
+        _check_room(run, space, fitted)
         found = infer_latent(space, run.parameters, fitted, draws=draws, seed=run.seed, rows=rows, method=method)
         return found if not windows else widened(found, split, method)
 
@@ -151,6 +155,19 @@ def infer_missing(run: Runs, values: Mapping[str, Tensor], draws: int, method: s
             stacklevel=4,
         )
     return found
+
+
+def _check_room(run: Runs, space: Space, lanes: int) -> None:
+    """Raise where a number for every unit, parameter draw and joint value of what is missing is too much to hold."""
+    each = lanes * len(space.configurations) * max(1, space.width) ** 2
+    most = HELD if run.limit is None else run.limit // 8
+    if each * run.units > most:
+        raise QueryError(
+            f"the missing {listed(list(space.inferred))} of {run.units:,} units take {each:,} numbers a unit "
+            f"({len(space.configurations):,} joint values, {lanes:,} draws of the parameters): "
+            f"{in_words(8 * each * run.units)} and more. Ask for at most {max(1, most // each):,} units at a time, "
+            "whose answers do not depend on the others', or take fewer draws=.",
+        )
 
 
 def _unbounded(run: Runs) -> list[str]:

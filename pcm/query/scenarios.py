@@ -23,7 +23,7 @@ from pcm.arguments import check_probability
 from pcm.errors import QueryError
 from pcm.query.exports import unit_labels
 from pcm.query.memory import check_fits
-from pcm.worlds import GRAIN
+from pcm.worlds import GRAIN, lane_count
 
 if TYPE_CHECKING:
     from pcm.query.counterfactual import Counterfactual
@@ -67,7 +67,7 @@ def table(result: Counterfactual, name: str, prob: float) -> pd.DataFrame:
     if site is not None and not result.is_numeric(name):
         count = run.category_count(name)
         labels = result.labels(name) or range(count)
-        rows = dict(run.in_turn(result.worlds, lambda world: run.chances(world, name).mean((0, 1)).tolist()))
+        rows = dict(run.in_turn(result.worlds, lambda world: result._chances(name, world).mean(0).tolist()))
         return pd.DataFrame.from_dict(rows, orient="index", columns=list(labels)).rename_axis("world")
     levels = [(1 - prob) / 2, 1 - (1 - prob) / 2]
     found = _averages(result, name)
@@ -88,12 +88,20 @@ def _averages(result: Counterfactual, name: str) -> dict[str, np.ndarray]:
     for world in result.worlds:
         result._named(name, world)
     total: dict[str, Any] = dict.fromkeys(result.worlds, 0.0)
-    for part in _parts(result, name):
+    kinds = None if result._run.latent is None else result._run.apart
+    parts = _parts(result, name) if kinds is None else [type(result)(part, result._observed) for _, part in kinds]
+    for part in parts:
         run = part._run
 
         def sums(world: str, run: Evaluation = run) -> np.ndarray:
-            analytic = run.moments(world, name)
-            lanes = run.mean(world, name) if analytic is None else analytic.mean[None]
+            analytic, fitted = run.moments(world, name), lane_count(run.parameters) > 1
+            if analytic is not None and analytic.whole and not fitted:
+                lanes = analytic.mean[None]
+            else:
+                lanes = run.mean(world, name)
+                if analytic is not None:  # its spread over the lanes, about the mean that is known
+                    middle = lanes.mean(0)
+                    lanes = lanes + (analytic.over(analytic.mean, middle, len(run.site(name).event)) - middle)
             return lanes.to(torch.float64).flatten(1).sum(1).numpy()
 
         for world, lanes in run.in_turn(result.worlds, sums):

@@ -95,6 +95,30 @@ def test_units_that_are_summed_over_stay_exact_in_company():
         assert found.probability("plan", plan, "factual")[1] == pytest.approx(chances[plan], abs=1e-12)
 
 
+def test_a_table_averages_what_the_units_answer():
+    found = pcm.SCM(ward).counterfactual(holes(), do={"labs": 1.0}, seed=5)
+    for name in ("readmit", "visits", "labs"):
+        assert found.table(name)["mean"]["do"] == pytest.approx(found.mean(name, "do").mean(), abs=1e-12)
+
+
+def test_a_table_under_a_fit_has_intervals_where_cells_are_missing():
+    def line(n):
+        slope = pyro.sample("slope", dist.Normal(0.0, 2.0))
+        with pyro.plate("units", n):
+            x = pyro.sample("x", dist.Normal(0.0, 1.0))
+            pyro.sample("y", dist.Normal(slope * x, 1.0))
+
+    data = pcm.SCM(line).given(slope=1.0).sample(60, seed=0)
+    fitted = pcm.SCM(line).fit(data, draws=400, seed=0, progress=False)
+    found = fitted.counterfactual(data.mask(np.eye(60, 2) > 0), do={"x": 2.0}, draws=400, seed=0)
+    row = found.table("y", prob=0.9).loc["do"]
+    assert row["mean"] == pytest.approx(found.mean("y", "do").mean(), abs=1e-12)
+    slopes = np.asarray(fitted.posterior["slope"]).ravel()
+    x = np.nan_to_num(data["x"].mask(np.arange(60) == 0).to_numpy())
+    width = 3.29 * slopes.std() * abs(2.0 - x.mean())  # y - slope x + 2 slope, averaged over units
+    assert row["high"] - row["low"] == pytest.approx(width, rel=0.25)
+
+
 def test_repeated_labels_keep_their_noise():
     rows, scm = holes(), pcm.SCM(ward)
     twice = pd.concat([rows, rows])

@@ -131,3 +131,9 @@ def test_under_a_fit_the_window_covers_every_draw():
         mass /= mass.sum(1, keepdims=True)
         sd = (mass @ k**2 - (mass @ k) ** 2).mean() ** 0.5
         assert found.mean("n")[unit] == pytest.approx((mass @ k).mean(), abs=5 * sd / 200**0.5 + 1e-6)
+
+
+def test_more_than_can_be_held_is_refused_before_it_is_tried():
+    rows = {"spend": np.tile([2.0, 7.0], 50)}
+    with pytest.raises(pcm.errors.QueryError, match=r"visits of 100 units .* Ask for at most \d+ units at a time"):
+        pcm.SCM(far).counterfactual(rows, do={"spend": 0.0}, memory_limit="10 kB", outcome="spend", seed=0)

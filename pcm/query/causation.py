@@ -72,8 +72,8 @@ def _causation(kind: str, model: Model, treatment: str, outcome: str, *, value: 
         raise QueryError(
             f"'{outcome}' is continuous; a probability of causation is about an event. Make it a 0/1 variable."
         )
-    codes = (code_of(model, treatment, each) for each in (asked.treated, asked.control))
-    event = Event(kind, treatment, outcome, *codes, code_of(model, outcome, value))
+    treated, control = code_of(model, treatment, asked.treated), code_of(model, treatment, asked.control)
+    event = Event(kind, treatment, outcome, treated, control, code_of(model, outcome, value))
     model.parameters(1, asked.seed, prior=False)  # of a model that was not fitted: refused
     label = f"probability of {kind} of {asked.told} for {outcome}"
     bounded = (

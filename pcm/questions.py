@@ -458,7 +458,10 @@ def sensitivity(
 
 def _sensitivity_of(effect: Effect, treatment: str | None, outcome: str | None, options: dict[str, Any]) -> Sensitivity:
     if effect.asked is None:
-        raise ArgumentError(f"sensitivity was given '{effect.label}', which pcm.ate did not return: ask about an ate.")
+        raise ArgumentError(
+            f"sensitivity was given '{effect.label}', which pcm.ate did not return, or which was copied: it does not "
+            "know its model. Ask pcm.sensitivity(scm, treatment, outcome, effect=…)."
+        )
     asked = effect.asked
     for role, given, own in (("treatment", treatment, asked.treatment), ("outcome", outcome, asked.outcome)):
         if given not in (None, own):

@@ -66,7 +66,7 @@ class Effect(Shown):
         How well what given units lack was inferred, a row a unit, as :attr:`pcm.Counterfactual.diagnostics`; None where
         none lacks anything, and of effects whose average needs no posterior of it.
     asked : Asked or None
-        What :func:`pcm.ate` was asked, by which :func:`pcm.sensitivity` goes on.
+        What :func:`pcm.ate` was asked, by which :func:`pcm.sensitivity` goes on; a copy from a file does not know it.
 
     Examples
     --------
@@ -187,7 +187,7 @@ class Effect(Shown):
         return self.draws.shape[1]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "by_unit": None}
+        return {**self.__dict__, "by_unit": None, "asked": None}
 
     def __repr__(self) -> str:
         if self.draws.ndim > 1:

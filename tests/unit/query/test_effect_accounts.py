@@ -153,6 +153,22 @@ def test_effects_and_accounts_are_pickled(scm, people):
     assert float(again) == float(effect) and again.account.identification == effect.account.identification
 
 
+def test_an_effect_of_a_program_inside_a_function_is_pickled_without_it_and_without_its_data(people):
+    def program():
+        t = pyro.sample("t", dist.Bernoulli(0.5))
+        pyro.sample("y", dist.Normal(2.0 * t, 1.0))
+
+    wide = people[["t", "y"]].loc[people.index.repeat(500)].reset_index(drop=True)
+    for data in (None, wide):
+        effect = pcm.ate(pcm.SCM(program), "t", "y", data=data, seed=0)
+        packed = pickle.dumps(effect)
+        assert len(packed) < 20_000
+        assert float(pickle.loads(packed)) == float(effect)  # noqa: S301
+        with pytest.raises(pcm.PCMError, match=r"does not know its model.*effect="):
+            pcm.sensitivity(pickle.loads(packed))  # noqa: S301
+        assert pcm.sensitivity(effect, data=wide, seed=0).treatment == "t"
+
+
 def test_options_are_checked_by_name(scm):
     with pytest.raises(pcm.PCMError, match=r"'unit' is no option of an effect.*Did you mean 'units'"):
         pcm.ate(scm, "t", "y", unit=10)
